@@ -1,0 +1,1 @@
+"""Container images you can see, from a notebook."""

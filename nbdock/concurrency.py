@@ -1,0 +1,132 @@
+"""How the async core, worker threads and plain functions meet.
+
+The core is async. Three needs cross that border, and all of them go through here:
+
+- ``run(coroutine)``: plain code (a magic, Tab completion, the command line) waits for the core. One
+  daemon thread owns one event loop, started at first use; an interrupt cancels the coroutine, waits
+  for it to clean up, and only then raises ``KeyboardInterrupt``.
+- ``in_worker(function)``: the core hands hashing, compressing and tarring to threads, never more at
+  a time than `settings.workers`.
+- ``gather_limited``: many coroutines, a bounded number at a time; the first failure cancels the
+  rest, waits for them and is raised alone, never inside an ExceptionGroup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import CancelledError as FutureCancelledError
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from nbdock import settings
+
+__all__ = ["gather_limited", "in_worker", "run", "start"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_pool: ThreadPoolExecutor | None = None
+_pool_size = 0
+
+
+def _background_loop() -> asyncio.AbstractEventLoop:
+    global _loop
+    with _lock:
+        if _loop is None or _loop.is_closed():
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="nbdock-loop", daemon=True).start()
+            _loop = loop
+        return _loop
+
+
+def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Start a coroutine on the background loop; the future's ``cancel()`` cancels it."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _background_loop())
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the background loop and wait for its result.
+
+    Must not be called on the background loop itself (it would wait for itself).
+    """
+    if threading.current_thread().name == "nbdock-loop":
+        coroutine.close()
+        raise RuntimeError("nbdock.concurrency.run() was called from the core; await instead")
+    finished = threading.Event()
+
+    async def supervised() -> T:
+        try:
+            return await coroutine
+        finally:
+            finished.set()
+
+    future = start(supervised())
+    try:
+        return future.result()
+    except FutureCancelledError as error:
+        raise asyncio.CancelledError from error
+    except KeyboardInterrupt:
+        future.cancel()
+        # Clean-up has an owner: wait for it, and let a second interrupt stop the waiting.
+        finished.wait()
+        raise
+
+
+def _workers() -> ThreadPoolExecutor:
+    global _pool, _pool_size
+    size = settings.current().workers
+    with _lock:
+        if _pool is None or _pool_size != size:
+            _pool = ThreadPoolExecutor(size, thread_name_prefix="nbdock-worker")
+            _pool_size = size
+        return _pool
+
+
+async def in_worker(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a blocking function in a worker thread.
+
+    A cancelled caller waits until the function has returned, so that nothing it holds (an open
+    temporary file, say) outlives the cancellation. Long functions look at a
+    ``threading.Event`` that the caller sets to return early.
+    """
+    context = contextvars.copy_context()
+    call = functools.partial(context.run, functools.partial(function, *args, **kwargs))
+    future = asyncio.get_running_loop().run_in_executor(_workers(), call)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                continue
+        future.exception()
+        raise
+
+
+async def gather_limited(awaitables: Iterable[Callable[[], Awaitable[T]]], limit: int) -> list[T]:
+    """Call the given functions and await what they return, at most `limit` at a time.
+
+    Results come in the order of the functions. The first failure cancels all others, waits for
+    them, and is raised by itself.
+    """
+    gate = asyncio.Semaphore(limit)
+
+    async def one(make: Callable[[], Awaitable[T]]) -> T:
+        async with gate:
+            return await make()
+
+    tasks = [asyncio.ensure_future(one(make)) for make in awaitables]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

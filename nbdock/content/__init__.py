@@ -1,0 +1,1 @@
+"""Bytes at rest: the blob store (an OCI image layout), codecs, the layer cache."""

@@ -1,0 +1,374 @@
+"""Every error that nbdock raises, as one tree.
+
+An error says what happened, where, and what to do next: the first line of the message is the
+fact, `hint` is the next step. The data a caller needs to react stands in attributes.
+
+    NbdockError
+    ├── CellError                     a notebook cell: line, column, source line
+    │   ├── CellSyntaxError
+    │   └── CellEvaluationError
+    │       └── UndefinedNameError
+    ├── ArgumentError                 what a function was called with
+    │   ├── UnknownArgumentError
+    │   ├── MissingArgumentError
+    │   ├── ArgumentTypeError
+    │   └── LayerLimitError
+    ├── InvalidValueError             text that is not the value it claims to be
+    │   ├── InvalidDigestError
+    │   ├── InvalidReferenceError
+    │   ├── InvalidPlatformError
+    │   └── InvalidManifestError
+    ├── ArchiveError                  bytes of a tar, ar or image archive
+    │   ├── TruncatedArchiveError
+    │   ├── UnsafePathError
+    │   └── CodecError
+    ├── ContentError                  the blob store
+    │   ├── BlobNotFoundError
+    │   ├── DigestMismatchError
+    │   ├── SizeMismatchError
+    │   └── StorageFullError
+    ├── ImageNotFoundError            no such image in an archive, the store or an engine
+    ├── PackageError                  package sets
+    │   ├── PackageNotFoundError
+    │   ├── UnresolvableError
+    │   ├── SourceConfigurationError
+    │   └── SignatureError
+    ├── TransportError                bytes over HTTP
+    │   ├── HttpStatusError
+    │   └── ConnectionFailedError
+    ├── CommandError                  a build command that failed
+    ├── EngineError                   a Docker or Podman engine
+    └── UnavailableError              a component this machine lacks, or a part not built yet
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArchiveError",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "BlobNotFoundError",
+    "CellError",
+    "CellEvaluationError",
+    "CellSyntaxError",
+    "CodecError",
+    "CommandError",
+    "ConnectionFailedError",
+    "ContentError",
+    "DigestMismatchError",
+    "EngineError",
+    "HttpStatusError",
+    "ImageNotFoundError",
+    "InvalidDigestError",
+    "InvalidManifestError",
+    "InvalidPlatformError",
+    "InvalidReferenceError",
+    "InvalidValueError",
+    "LayerLimitError",
+    "MissingArgumentError",
+    "NbdockError",
+    "PackageError",
+    "PackageNotFoundError",
+    "SignatureError",
+    "SizeMismatchError",
+    "SourceConfigurationError",
+    "StorageFullError",
+    "TransportError",
+    "TruncatedArchiveError",
+    "UnavailableError",
+    "UndefinedNameError",
+    "UnknownArgumentError",
+    "UnresolvableError",
+    "UnsafePathError",
+    "nearest",
+]  # fmt: skip
+
+
+class NbdockError(Exception):
+    """The root of the tree.
+
+    Parameters
+    ----------
+    message
+        What happened and where, as one sentence.
+    hint
+        What to do next, as one sentence; shown after the message.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class CellError(NbdockError):
+    """A cell's text is wrong at a place: `line` and `column` count from 1, `source` is the text."""
+
+    def __init__(
+        self, message: str, *, source: str, line: int, column: int, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.source = source
+        self.line = line
+        self.column = column
+
+    @property
+    def source_line(self) -> str:
+        """The line of the cell that the error is about, without its newline."""
+        lines = self.source.splitlines()
+        return lines[self.line - 1] if 0 < self.line <= len(lines) else ""
+
+    def __str__(self) -> str:
+        shown = self.source_line
+        # Tabs stay tabs under the line, so that the caret stands below the character it means.
+        pad = "".join("\t" if c == "\t" else " " for c in shown[: self.column - 1])
+        text = f"{self.message} (line {self.line}, column {self.column})\n  {shown}\n  {pad}^"
+        return f"{text}\n{self.hint}" if self.hint else text
+
+
+class CellSyntaxError(CellError):
+    """The cell is not in the cells' language."""
+
+
+class CellEvaluationError(CellError):
+    """The cell parses, but a part of it has no value."""
+
+
+class UndefinedNameError(CellEvaluationError):
+    """A name that neither the cell, the notebook nor nbdock defines; `name` is it."""
+
+    def __init__(
+        self, message: str, *, name: str, source: str, line: int, column: int,
+        hint: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message, source=source, line=line, column=column, hint=hint)
+        self.name = name
+
+
+class ArgumentError(NbdockError):
+    """A function was called with something it cannot use; `argument` names it."""
+
+    def __init__(self, message: str, *, argument: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.argument = argument
+
+
+class UnknownArgumentError(ArgumentError):
+    """No such argument; the hint names the nearest."""
+
+
+class MissingArgumentError(ArgumentError):
+    """A required argument was not given."""
+
+
+class ArgumentTypeError(ArgumentError):
+    """An argument has the wrong type or a value outside what is allowed."""
+
+
+class LayerLimitError(ArgumentError):
+    """More layers were asked for than an image can hold, or fewer than the base already has."""
+
+
+class InvalidValueError(NbdockError):
+    """Text or bytes that are not the value they claim to be; `value` is what was given."""
+
+    def __init__(self, message: str, *, value: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.value = value
+
+
+class InvalidDigestError(InvalidValueError):
+    """Not a digest (`algorithm:hex`)."""
+
+
+class InvalidReferenceError(InvalidValueError):
+    """Not an image reference (`host/name:tag@digest`)."""
+
+
+class InvalidPlatformError(InvalidValueError):
+    """Not a platform (`os/architecture/variant`)."""
+
+
+class InvalidManifestError(InvalidValueError):
+    """A manifest, index or configuration that breaks its specification."""
+
+
+class ArchiveError(NbdockError):
+    """An archive cannot be read; `offset` is the byte where, if known."""
+
+    def __init__(self, message: str, *, offset: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.offset = offset
+
+
+class TruncatedArchiveError(ArchiveError):
+    """The archive ends before its content does."""
+
+
+class UnsafePathError(ArchiveError):
+    """A name in an archive leads outside the tree; `path` is the name as it stands there."""
+
+    def __init__(
+        self, message: str, *, path: bytes, offset: int | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, offset=offset, hint=hint)
+        self.path = path
+
+
+class CodecError(ArchiveError):
+    """Compressed bytes that do not decompress."""
+
+
+class ContentError(NbdockError):
+    """The blob store; `digest` (as text) and `path` say which blob or file, if known."""
+
+    def __init__(
+        self, message: str, *, digest: str = "", path: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.digest = digest
+        self.path = path
+
+
+class BlobNotFoundError(ContentError):
+    """No blob of that digest in the store."""
+
+
+class DigestMismatchError(ContentError):
+    """Bytes whose digest is not the one they were announced with; `actual` is what they have."""
+
+    def __init__(
+        self, message: str, *, digest: str, actual: str, path: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, digest=digest, path=path, hint=hint)
+        self.actual = actual
+
+
+class SizeMismatchError(ContentError):
+    """Bytes that are fewer or more than announced: `expected_bytes` and `actual_bytes`."""
+
+    def __init__(
+        self, message: str, *, expected_bytes: int, actual_bytes: int,
+        digest: str = "", path: str = "", hint: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message, digest=digest, path=path, hint=hint)
+        self.expected_bytes = expected_bytes
+        self.actual_bytes = actual_bytes
+
+
+class StorageFullError(ContentError):
+    """The disk is full; nothing half-written was left."""
+
+
+class ImageNotFoundError(NbdockError):
+    """No such image in an archive, in the store or in an engine; `available` is what there is."""
+
+    def __init__(
+        self, message: str, *, available: tuple[str, ...] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.available = available
+
+
+class PackageError(NbdockError):
+    """A package set; `package` names the package, if it is about one."""
+
+    def __init__(self, message: str, *, package: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.package = package
+
+
+class PackageNotFoundError(PackageError):
+    """No package of that name; the hint names the nearest."""
+
+
+class UnresolvableError(PackageError):
+    """Dependencies that cannot be met together; `chain` leads from what was asked to the cause."""
+
+    def __init__(
+        self, message: str, *, package: str = "", chain: tuple[str, ...] = (),
+        hint: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message, package=package, hint=hint)
+        self.chain = chain
+
+
+class SourceConfigurationError(PackageError):
+    """The configuration of a package source cannot be understood; `path` and `line` say where."""
+
+    def __init__(
+        self, message: str, *, path: str = "", line: int | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.line = line
+
+
+class SignatureError(PackageError):
+    """Signed data whose signature is missing, wrong, or by an unknown key."""
+
+
+class TransportError(NbdockError):
+    """Bytes over HTTP; `url` is what was asked for, without credentials."""
+
+    def __init__(self, message: str, *, url: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.url = url
+
+
+class HttpStatusError(TransportError):
+    """A server answered with an error; `status` is its code."""
+
+    def __init__(
+        self, message: str, *, status: int, url: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, url=url, hint=hint)
+        self.status = status
+
+
+class ConnectionFailedError(TransportError):
+    """No server, no answer in time, or an answer that broke off too often."""
+
+
+class CommandError(NbdockError):
+    """A build command failed: `exit_code`, and the last lines of its `output`."""
+
+    def __init__(
+        self, message: str, *, exit_code: int, output: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+        self.output = output
+
+
+class EngineError(NbdockError):
+    """A Docker or Podman engine cannot be reached or refused; `socket` is where it was sought."""
+
+    def __init__(self, message: str, *, socket: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.socket = socket
+
+
+class UnavailableError(NbdockError):
+    """A component that this machine lacks, or a part of nbdock that is not there yet."""
+
+
+def nearest(name: str, known: Iterable[str], *, count: int = 3) -> tuple[str, ...]:
+    """The names in `known` that `name` was probably meant to be, best first.
+
+    Examples
+    --------
+    >>> nearest("maxlayers", ["maxLayers", "name", "contents"])
+    ('maxLayers',)
+    """
+    folded = {k.replace("_", "").replace("-", "").lower(): k for k in known}
+    close = difflib.get_close_matches(
+        name.replace("_", "").replace("-", "").lower(), folded, n=count, cutoff=0.6
+    )
+    return tuple(folded[c] for c in close)

@@ -1,0 +1,142 @@
+"""One thing in a layer: a file, directory, link or device, with a way to read its content.
+
+Everything that can fill a layer is an iterator of entries: a directory on the host, a .deb, a NAR,
+a tar. Owners, setuid bits and devices survive because nothing is ever unpacked.
+
+    >>> from nbdock.filetree import BytesContent, Entry, EntryKind
+    >>> hello = Entry(b"etc/motd", EntryKind.FILE, content=BytesContent(b"hi"), size_bytes=2)
+    >>> hello.read()
+    b'hi'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from nbdock.errors import ArchiveError, SizeMismatchError
+
+__all__ = ["BytesContent", "Content", "Entry", "EntryKind", "FileContent"]
+
+_NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
+
+
+class EntryKind(enum.Enum):
+    """What an entry is."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+    HARDLINK = "hardlink"
+    CHARACTER_DEVICE = "character device"
+    BLOCK_DEVICE = "block device"
+    FIFO = "fifo"
+
+
+class Content(Protocol):
+    """The bytes of a file entry."""
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The bytes, piece by piece; a piece is valid only until the next one is asked for."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, directory, link or device of a tree.
+
+    Attributes
+    ----------
+    path
+        Any bytes but NUL, relative to the tree, parts joined by ``/``; no leading ``/`` or ``./``,
+        no ``.``, ``..`` or empty parts. ``b""`` is the root of the tree itself.
+    mode
+        Permission bits with setuid, setgid and sticky (``0o7777``); the kind is not in it.
+    size_bytes
+        Length of the content of a file; 0 for everything else.
+    mtime
+        Seconds since the epoch.
+    linkname
+        What a symlink points to, as it stands in it; the path of a hardlink's target, as `path`.
+    xattrs
+        Extended attributes by full name (``security.capability``).
+    content
+        How to read a file's bytes. What comes from a stream can be read once, before the next
+        entry is asked for.
+    target
+        The file that a hardlink is a second name of, bound when the hardlink was parsed: what
+        happens to the target's path later does not change what this name holds.
+    """
+
+    path: bytes
+    kind: EntryKind
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    size_bytes: int = 0
+    mtime: int | float = 0
+    uname: str = ""
+    gname: str = ""
+    linkname: bytes = b""
+    device_major: int = 0
+    device_minor: int = 0
+    xattrs: Mapping[str, bytes] = _NO_XATTRS
+    content: Content | None = None
+    target: Entry | None = None
+
+    def read(self) -> bytes:
+        """The whole content of a file, for files known to be small."""
+        if self.content is None:
+            raise ArchiveError(f"{os.fsdecode(self.path)!r} is a {self.kind.value}: no content.")
+        return b"".join(self.content.chunks())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BytesContent:
+    """Content that is in memory."""
+
+    data: bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        """The data, in one piece."""
+        yield self.data
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileContent:
+    """The content of a file on the host, read when asked for, in pieces of a bounded size."""
+
+    path: bytes
+    size_bytes: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        """The first `size_bytes` bytes of the file.
+
+        Raises
+        ------
+        SizeMismatchError
+            The file has become shorter or longer since it was listed.
+        """
+        buffer = memoryview(bytearray(min(max(self.size_bytes, 1), 1 << 20)))
+        left = self.size_bytes
+        with open(self.path, "rb", buffering=0) as file:
+            while left:
+                count = file.readinto(buffer[: min(left, len(buffer))])
+                if not count:
+                    break
+                left -= count
+                yield buffer[:count]
+            longer = left == 0 and bool(file.read(1))
+        if left or longer:
+            raise SizeMismatchError(
+                f"{os.fsdecode(self.path)!r} changed while it was read: "
+                f"{self.size_bytes} bytes when listed, now {'more' if longer else 'fewer'}.",
+                expected_bytes=self.size_bytes,
+                actual_bytes=self.size_bytes - left + int(longer),
+                path=os.fsdecode(self.path),
+                hint="Run the cell again when nothing writes to the directory.",
+            )

@@ -1,0 +1,1 @@
+"""What people call: build, save, load; the Image handle."""

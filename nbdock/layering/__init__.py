@@ -1,0 +1,1 @@
+"""Which packages share a layer: planners and layer plans."""

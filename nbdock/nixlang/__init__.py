@@ -1,0 +1,1 @@
+"""The language of the cells: parse and evaluate. Knows nothing of images."""

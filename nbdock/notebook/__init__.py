@@ -1,0 +1,1 @@
+"""Magics, the display of results and errors, progress, completion."""

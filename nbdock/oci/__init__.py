@@ -1,0 +1,1 @@
+"""What an image is: digests, references, platforms, manifests, configs. Values, no I/O."""

@@ -1,0 +1,99 @@
+"""What a package is to the rest of nbdock: a named tree of entries that stands somewhere.
+
+A package comes from a package set (APT, a Nix store, ...) or stands alone (`directory()`,
+`text_file()`, `script()`). Layers are made of packages; a layer whose packages' keys were seen
+before is never read again.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from nbdock.filetree import Entry
+
+if TYPE_CHECKING:
+    from nbdock.packages.closure import Closure
+
+__all__ = ["Package", "PackageSet", "Progress"]
+
+Progress = Callable[[str, int, int], None]
+"""Told as work goes on: what is done (a verb and a noun), bytes done, bytes in all (0: unknown)."""
+
+
+class Package(abc.ABC):
+    """A tree of entries with a name.
+
+    Attributes
+    ----------
+    name, version
+        As its package set says; `version` may be empty.
+    key
+        The identity of the content: two packages with one key have the same entries. Used by
+        the layer cache, so it is cheap to get and needs no content to be read or fetched.
+    root
+        Where the tree stands in an image: ``/`` or a path such as ``/nix/store/<hash>-<name>``.
+    size_bytes
+        Bytes of its files when installed, as far as is known without reading them.
+    package_set
+        The set it belongs to, which knows its dependencies; None if it has none.
+    """
+
+    name: str
+    version: str
+    root: str
+    package_set: PackageSet | None = None
+
+    @property
+    @abc.abstractmethod
+    def key(self) -> str:
+        """The identity of the content (see the class)."""
+
+    @property
+    @abc.abstractmethod
+    def size_bytes(self) -> int:
+        """Bytes of its files when installed."""
+
+    @abc.abstractmethod
+    def entries(self) -> Iterator[Entry]:
+        """The tree, paths relative to `root`, parents before children. Called in worker threads.
+
+        A package of a set is fetched by its set first (`PackageSet.fetch`).
+        """
+
+    def __str__(self) -> str:
+        return "" if self.root == "/" else self.root
+
+    def __repr__(self) -> str:
+        version = f" {self.version}" if self.version else ""
+        return f"<{type(self).__name__} {self.name}{version}>"
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Package) and other.key == self.key
+
+
+class PackageSet(abc.ABC):
+    """Packages by name, with their dependencies.
+
+    ``set["name"]`` and ``set.name`` give a package (an underscore in an attribute stands for
+    whatever separates words in the set's own names). Looking up does not need the network to be
+    async: the set loads its index on first use, through `nbdock.concurrency.run`.
+    """
+
+    @abc.abstractmethod
+    def __getitem__(self, name: str) -> Package: ...
+
+    @abc.abstractmethod
+    def __dir__(self) -> list[str]: ...
+
+    @abc.abstractmethod
+    async def closure(self, packages: Sequence[Package]) -> Closure:
+        """The packages with all they need, resolved together."""
+
+    @abc.abstractmethod
+    async def fetch(self, packages: Iterable[Package], *, progress: Progress | None = None) -> None:
+        """Bring what `Package.entries` of these packages reads to this machine, verified."""

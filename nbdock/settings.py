@@ -1,0 +1,129 @@
+"""Every place and limit as one named, documented setting.
+
+A setting comes from `configure()`, else from the environment (`NBDOCK_HOME`, `NBDOCK_WORKERS`, ...:
+the name in capitals after `NBDOCK_`), else from its default. Units stand in the names.
+
+    >>> import nbdock
+    >>> nbdock.settings.current().max_layers_limit
+    125
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from nbdock.errors import ArgumentTypeError, UnknownArgumentError, nearest
+
+__all__ = ["Settings", "configure", "current"]
+
+
+def _default_home() -> Path:
+    """The platform's user data directory (platformdirs' rules, without its import)."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "nbdock"
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "share") / "nbdock"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings in force. Frozen: `configure()` makes a new one."""
+
+    home: Path = dataclasses.field(default_factory=_default_home)
+    """Where everything lives: the image store, the layer cache, downloaded packages."""
+
+    workers: int = dataclasses.field(default_factory=lambda: min(os.cpu_count() or 1, 8))
+    """Worker threads for hashing, compressing and tarring. Count."""
+
+    max_layers_default: int = 100
+    """Layers of a layered image when `maxLayers` is not given. Count."""
+
+    max_layers_limit: int = 125
+    """The most layers an image may have; engines refuse more than 127. Count."""
+
+    io_buffer_bytes: int = 1 << 20
+    """How much is read, hashed and written at a time. Bytes."""
+
+    connections: int = 8
+    """Transfers at a time, to all hosts together. Count."""
+
+    retries: int = 4
+    """How often a broken transfer is taken up again. Count."""
+
+    silence_timeout_s: float = 30.0
+    """How long a server may stay silent before the transfer counts as broken. Seconds."""
+
+    progress_delay_s: float = 2.0
+    """How long a job may take before a progress line appears. Seconds."""
+
+    json_limit_bytes: int = 16 << 20
+    """The largest manifest, index or configuration that is read. Bytes."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and value <= 0 and field.name != "progress_delay_s":
+                raise ArgumentTypeError(
+                    f"The setting {field.name} must be above zero, not {value!r}.",
+                    argument=field.name,
+                )
+
+
+_chosen: dict[str, Any] = {}
+
+
+def _from_environment(fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in fields:
+        text = os.environ.get(f"NBDOCK_{field.name.upper()}")
+        if not text:
+            continue
+        try:
+            if field.type == "int":
+                found[field.name] = int(text)
+            elif field.type == "float":
+                found[field.name] = float(text)
+            else:
+                found[field.name] = Path(text).expanduser()
+        except ValueError:
+            raise ArgumentTypeError(
+                f"The environment variable NBDOCK_{field.name.upper()} is {text!r}, "
+                f"which is not a number.",
+                argument=field.name,
+            ) from None
+    return found
+
+
+def current() -> Settings:
+    """The settings in force now."""
+    return Settings(**{**_from_environment(dataclasses.fields(Settings)), **_chosen})
+
+
+def configure(**changes: Any) -> Settings:
+    """Change settings for this process; ``None`` puts one back to its default.
+
+    Raises
+    ------
+    UnknownArgumentError
+        No such setting; the hint names the nearest.
+    """
+    known = [f.name for f in dataclasses.fields(Settings)]
+    for name in changes:
+        if name not in known:
+            close = nearest(name, known)
+            raise UnknownArgumentError(
+                f"There is no setting {name!r}.",
+                argument=name,
+                hint=f"Did you mean {close[0]}?" if close else f"Settings: {', '.join(known)}.",
+            )
+    trial = {k: v for k, v in {**_chosen, **changes}.items() if v is not None}
+    if "home" in trial:
+        trial["home"] = Path(trial["home"]).expanduser()
+    Settings(**trial)
+    _chosen.clear()
+    _chosen.update(trial)
+    return current()

@@ -1,0 +1,1 @@
+"""pandas tables of layers and packages."""

@@ -1,0 +1,1 @@
+"""Bytes over HTTP for every room above: the one httpx seam."""
