@@ -1,0 +1,1 @@
+"""Debian and Ubuntu packages, from the package sources that APT knows."""
