@@ -24,7 +24,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from nbdock import settings
 
-__all__ = ["gather_limited", "in_worker", "run", "start"]
+__all__ = ["gather_limited", "in_stoppable_worker", "in_worker", "run", "start"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -92,8 +92,17 @@ async def in_worker(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     """Call a blocking function in a worker thread.
 
     A cancelled caller waits until the function has returned, so that nothing it holds (an open
-    temporary file, say) outlives the cancellation. Long functions look at a
-    ``threading.Event`` that the caller sets to return early.
+    temporary file, say) outlives the cancellation.
+    """
+    return await in_stoppable_worker(threading.Event(), function, *args, **kwargs)
+
+
+async def in_stoppable_worker(
+    stop: threading.Event, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """As `in_worker`, for functions that take long: `stop` is set when the caller is cancelled.
+
+    The function looks at the event now and then, and returns or raises early.
     """
     context = contextvars.copy_context()
     call = functools.partial(context.run, functools.partial(function, *args, **kwargs))
@@ -101,6 +110,7 @@ async def in_worker(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        stop.set()
         while not future.done():
             try:
                 await asyncio.wait([future])

@@ -84,6 +84,9 @@ class PackageSet(abc.ABC):
     async: the set loads its index on first use, through `nbdock.concurrency.run`.
     """
 
+    architecture: str | None = None
+    """What the packages are compiled for, in the set's own words (``amd64``); None: anything."""
+
     @abc.abstractmethod
     def __getitem__(self, name: str) -> Package: ...
 
@@ -97,3 +100,7 @@ class PackageSet(abc.ABC):
     @abc.abstractmethod
     async def fetch(self, packages: Iterable[Package], *, progress: Progress | None = None) -> None:
         """Bring what `Package.entries` of these packages reads to this machine, verified."""
+
+    def root_entries(self) -> Sequence[Entry]:
+        """Entries that every image with packages of this set needs besides the packages' own."""
+        return ()
