@@ -1,0 +1,73 @@
+"""What every test can ask for: real engines, other tools, a clean home and environment.
+
+Fixtures
+--------
+docker_engine, podman_engine
+    A running engine (`support.engine.Engine`), one per test worker and session.
+nbdock_home
+    An empty NBDOCK_HOME of this test alone.
+shared_home
+    One NBDOCK_HOME for all tests of a run: what one downloaded, the others find there.
+clean_environment
+    No variables but PATH and the few that name certificates and proxies.
+
+Nothing ever touches the user's own NBDOCK_HOME: the run as a whole has a temporary one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import engine, no_skips
+
+KEPT_VARIABLES = ("PATH", "TMPDIR", "NBDOCK_HOME")
+KEPT_SUFFIXES = ("_proxy", "_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "_CA_BUNDLE")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if no_skips.in_ci():
+        config.pluginmanager.register(no_skips.NoSkips(), "nbdock-no-skips")
+    home = tempfile.mkdtemp(prefix="nbdock-test-home-")
+    os.environ["NBDOCK_HOME"] = home
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[engine.Engine]:
+    with engine.docker_engine() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def podman_engine() -> Iterator[engine.Engine]:
+    with engine.podman_engine() as running:
+        yield running
+
+
+@pytest.fixture
+def nbdock_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "nbdock-home"
+    monkeypatch.setenv("NBDOCK_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def shared_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    base = tmp_path_factory.getbasetemp()
+    # Each worker of pytest-xdist has its own base below the run's.
+    home = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared-home"
+    home.mkdir(exist_ok=True)
+    monkeypatch.setenv("NBDOCK_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name not in KEPT_VARIABLES and not name.endswith(KEPT_SUFFIXES):
+            monkeypatch.delenv(name)
