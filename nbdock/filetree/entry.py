@@ -26,6 +26,10 @@ NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
 """The extended attributes of nearly every entry: none."""
 
 
+# A name that was listed as a file may be a symlink or a FIFO by now: neither follow nor wait.
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
 class EntryKind(enum.Enum):
     """What an entry is."""
 
@@ -181,23 +185,57 @@ class FileContent:
         ------
         SizeMismatchError
             The file has become shorter or longer since it was listed.
+        ArchiveError
+            The file cannot be read.
         """
-        buffer = memoryview(bytearray(min(max(self.size_bytes, 1), 1 << 20)))
         left = self.size_bytes
-        with open(self.path, "rb", buffering=0) as file:
-            while left:
-                count = file.readinto(buffer[: min(left, len(buffer))])
-                if not count:
+        # One byte more than is due: a file that has grown shows itself by it.
+        buffer = memoryview(bytearray(min(left, 1 << 20) + 1))
+        descriptor = self.open()
+        try:
+            while True:
+                try:
+                    count = os.readv(descriptor, (buffer[: left + 1],))
+                except OSError as error:
+                    raise self.unreadable(error) from error
+                if not count or count > left:
                     break
                 left -= count
                 yield buffer[:count]
-            longer = left == 0 and bool(file.read(1))
-        if left or longer:
-            raise SizeMismatchError(
-                f"{os.fsdecode(self.path)!r} changed while it was read: "
-                f"{self.size_bytes} bytes when listed, now {'more' if longer else 'fewer'}.",
-                expected_bytes=self.size_bytes,
-                actual_bytes=self.size_bytes - left + int(longer),
-                path=os.fsdecode(self.path),
-                hint="Run the cell again when nothing writes to the directory.",
-            )
+        finally:
+            os.close(descriptor)
+        if left or count:
+            raise self.changed(left, longer=count > left)
+
+    def open(self) -> int:
+        """A descriptor of the file, for the caller to close; a symlink is not followed.
+
+        Raises
+        ------
+        ArchiveError
+            The file cannot be opened.
+        """
+        try:
+            return os.open(self.path, _OPEN_FLAGS)
+        except OSError as error:
+            raise self.unreadable(error) from error
+
+    def unreadable(self, error: OSError) -> ArchiveError:
+        """The error that says that the host does not let us read the file."""
+        return ArchiveError(
+            f"{os.fsdecode(self.path)!r} cannot be read: {error.strerror}.",
+            hint="Run the cell again when nothing writes to the directory."
+            if isinstance(error, FileNotFoundError)
+            else "Make it readable for this user, or leave it out.",
+        )
+
+    def changed(self, left: int, *, longer: bool) -> SizeMismatchError:
+        """The error that says that the file has another size now; `left` bytes were not there."""
+        return SizeMismatchError(
+            f"{os.fsdecode(self.path)!r} changed while it was read: "
+            f"{self.size_bytes} bytes when listed, now {'more' if longer else 'fewer'}.",
+            expected_bytes=self.size_bytes,
+            actual_bytes=self.size_bytes + 1 if longer else self.size_bytes - left,
+            path=os.fsdecode(self.path),
+            hint="Run the cell again when nothing writes to the directory.",
+        )
