@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import adler32
 
 from nbdock.errors import ArchiveError
@@ -39,6 +39,8 @@ TYPE_OF_KIND: Final = {
 _MAGIC = b"ustar\x0000"
 _NUL = b"\0"
 _NO_LINK = bytes(100)
+_NO_SIZE = b"00000000000\0"
+_FILE = EntryKind.FILE
 _MAX_ID = 8**7
 _MAX_SIZE = 8**11
 _TEMPLATES_KEPT = 4096
@@ -62,11 +64,23 @@ class TarPolicy:
 _Key = tuple[str, int, int, int, float, str, str]
 
 
+class _Template(NamedTuple):
+    """What the headers of entries of one mode, owner, time and kind have in common."""
+
+    checksum: int
+    before_size: bytes
+    mtime: bytes
+    kind: bytes
+    owners: bytes
+    kind_to_end: bytes
+    """Everything after the checksum, for an entry that is no link."""
+
+
 class HeaderEncoder:
     """Encodes the headers of one archive.
 
-    Entries of an archive mostly share their mode, owner and time, so the two pieces of a header
-    around its size are kept and used again.
+    Entries of an archive mostly share their mode, owner and time, so what their headers have in
+    common is kept and used again.
     """
 
     __slots__ = ("_own", "_policy", "_templates")
@@ -74,7 +88,7 @@ class HeaderEncoder:
     def __init__(self, policy: TarPolicy | None = None) -> None:
         self._policy = policy or TarPolicy()
         self._own = self._policy == TarPolicy()
-        self._templates: dict[_Key, tuple[bytes, bytes] | None] = {}
+        self._templates: dict[_Key, _Template | None] = {}
 
     def encode(self, name: bytes, entry: Entry, linkname: bytes = b"") -> bytes:
         """The header of an entry, with the PAX header before it if it needs one.
@@ -108,40 +122,40 @@ class HeaderEncoder:
                 uname = policy.uname
             if policy.gname is not None:
                 gname = policy.gname
-        size = entry.size_bytes if kind is EntryKind.FILE else 0
-        if (
-            len(name) <= 100
-            and name.isascii()
-            and len(linkname) <= 100
-            and linkname.isascii()
-            and (entry.xattrs is NO_XATTRS or not entry.xattrs)
-            and 0 <= size < _MAX_SIZE
-            and type(mtime) is int  # 1.0 == 1, but 1.0 takes a PAX header
-            and _NUL not in name
-            and _NUL not in linkname
-        ):
+        size = entry.size_bytes if kind is _FILE else 0
+        # The common case. 1.0 == 1, but 1.0 takes a PAX header: hence the type of mtime.
+        if type(mtime) is int and len(name) <= 100 and name.isascii() and _NUL not in name:
             key = (kind._value_, entry.mode, uid, gid, mtime, uname, gname)
             try:
                 template = self._templates[key]
             except KeyError:
                 template = self._template(kind, key)
-            if template is not None:
-                # One join, and a checksum at C speed: a header is ASCII, so the sum of its bytes
-                # is below 65521 and stands in the lower half of its Adler-32, which counts from 1.
-                block = b"".join((
-                    name.ljust(100, _NUL),
-                    template[0],
-                    b"%011o\0" % size,
-                    template[1][:21] if linkname else template[1],
-                    linkname.ljust(100, _NUL) if linkname else b"",
-                    template[1][121:] if linkname else b"",
-                ))  # fmt: skip
-                checksum = (adler32(block) & 0xFFFF) - 1
-                return b"".join((block[:148], b"%06o\0" % checksum, block[155:]))
+            if (
+                template is not None
+                and 0 <= size < _MAX_SIZE
+                and (entry.xattrs is NO_XATTRS or not entry.xattrs)
+            ):
+                checksum, before_size, mtime_field, kind_field, owners, kind_to_end = template
+                size_field = b"%011o\0" % size if size else _NO_SIZE
+                # A header is ASCII, so the sum of its bytes is below 65521 and stands in the
+                # lower half of its Adler-32, which counts from 1: a checksum at C speed.
+                if not linkname:
+                    checksum += (adler32(size_field, adler32(name)) & 0xFFFF) - 1
+                    return b"".join((
+                        name.ljust(100, _NUL), before_size, size_field, mtime_field,
+                        b"%06o\0 " % checksum, kind_to_end,
+                    ))  # fmt: skip
+                if len(linkname) <= 100 and linkname.isascii() and _NUL not in linkname:
+                    sums = adler32(linkname, adler32(size_field, adler32(name)))
+                    checksum += (sums & 0xFFFF) - 1
+                    return b"".join((
+                        name.ljust(100, _NUL), before_size, size_field, mtime_field,
+                        b"%06o\0 " % checksum, kind_field, linkname.ljust(100, _NUL), owners,
+                    ))  # fmt: skip
         return self._encode_any(name, entry, linkname, size, mtime, uid, gid, uname, gname)
 
-    def _template(self, kind: EntryKind, key: _Key) -> tuple[bytes, bytes] | None:
-        """The pieces around the size, or None if such entries need more than a ustar header."""
+    def _template(self, kind: EntryKind, key: _Key) -> _Template | None:
+        """What such entries have in common; None if they need more than a ustar header."""
         _, mode, uid, gid, mtime, uname, gname = key
         template = None
         if (
@@ -155,12 +169,15 @@ class HeaderEncoder:
             and len(uname) <= 32
             and len(gname) <= 32
         ):
-            before = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, uid, gid)
-            after = b"".join((
-                b"%011o\0" % int(mtime), b"        ", TYPE_OF_KIND[kind], _NO_LINK, _MAGIC,
-                uname.encode().ljust(32, _NUL), gname.encode().ljust(32, _NUL), bytes(183),
-            ))  # fmt: skip
-            template = (before, after)
+            before_size = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, uid, gid)
+            mtime_field = b"%011o\0" % int(mtime)
+            user, group = uname.encode().ljust(32, _NUL), gname.encode().ljust(32, _NUL)
+            kind_field, owners = TYPE_OF_KIND[kind], _MAGIC + user + group + bytes(183)
+            checksum = sum(before_size) + sum(mtime_field) + sum(kind_field) + sum(owners)
+            template = _Template(
+                checksum + 8 * ord(" "), before_size, mtime_field, kind_field, owners,
+                kind_field + _NO_LINK + owners,
+            )  # fmt: skip
         if len(self._templates) >= _TEMPLATES_KEPT:
             self._templates.clear()
         self._templates[key] = template

@@ -82,6 +82,9 @@ class TarWriter:
         capacity = self._capacity
         file, directory = EntryKind.FILE, EntryKind.DIRECTORY
         hardlink = EntryKind.HARDLINK
+        view, zeros = self._view, _ZEROS
+        readv, close = os.readv, os.close
+        count = files = 0
         for entry in entries:
             kind = entry.kind
             path = entry.path
@@ -99,17 +102,41 @@ class TarWriter:
             if end > capacity:
                 self._flush()
                 start, end = 0, len(header)
-                if end > capacity:
-                    self._pass_on(header)
-                    end = 0
-            if end:
+            if end > capacity:
+                self._pass_on(header)
+                end = 0
+            else:
                 buffer[start:end] = header
-                self._fill = end
-            self.entry_count += 1
+            self._fill = end
+            count += 1
             if kind is file:
-                self.file_count += 1
-                if entry.size_bytes or entry.content is not None:
+                files += 1
+                size = entry.size_bytes
+                content = entry.content
+                if type(content) is FileContent and content.size_bytes == size < capacity - end:
+                    # What most entries of most layers are: one read gets all of it, and would
+                    # get a byte more if the file had grown.
+                    descriptor = content.open()
+                    try:
+                        got = readv(descriptor, (view[end : end + size + 1],))
+                    except OSError as error:
+                        raise content.unreadable(error) from error
+                    finally:
+                        close(descriptor)
+                    if got != size:
+                        self._write_file(content)
+                    end += size
+                    padding = -size & 511
+                    if end + padding <= capacity:
+                        buffer[end : end + padding] = zeros[:padding]
+                        self._fill = end + padding
+                    else:
+                        self._fill = end
+                        self._write_zeros(padding)
+                elif size or content is not None:
                     self._write_content(entry)
+        self.entry_count += count
+        self.file_count += files
 
     def finish(self, *, trailing: int = RECORD_BYTES) -> int:
         """End the archive and return its length in bytes.
