@@ -36,6 +36,7 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
     ├── TransportError                bytes over HTTP
     │   ├── HttpStatusError
     │   └── ConnectionFailedError
+    │       └── UntrustedCertificateError
     ├── CommandError                  a build command that failed
     ├── EngineError                   a Docker or Podman engine
     └── UnavailableError              a component this machine lacks, or a part not built yet
@@ -83,6 +84,7 @@ __all__ = [
     "UnknownArgumentError",
     "UnresolvableError",
     "UnsafePathError",
+    "UntrustedCertificateError",
     "nearest",
 ]  # fmt: skip
 
@@ -196,7 +198,13 @@ class InvalidPlatformError(InvalidValueError):
 
 
 class InvalidManifestError(InvalidValueError):
-    """A manifest, index or configuration that breaks its specification."""
+    """A document that breaks its specification; `path` is where in it (``$.layers[0].size``)."""
+
+    def __init__(
+        self, message: str, *, path: str = "", value: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, value=value, hint=hint)
+        self.path = path
 
 
 class ArchiveError(NbdockError):
@@ -334,6 +342,10 @@ class HttpStatusError(TransportError):
 
 class ConnectionFailedError(TransportError):
     """No server, no answer in time, or an answer that broke off too often."""
+
+
+class UntrustedCertificateError(ConnectionFailedError):
+    """No trusted authority signed the server's certificate; trying again does not help."""
 
 
 class CommandError(NbdockError):

@@ -57,6 +57,21 @@ class Settings:
     silence_timeout_s: float = 30.0
     """How long a server may stay silent before the transfer counts as broken. Seconds."""
 
+    redirect_limit: int = 10
+    """How many redirects of one request are followed. Count."""
+
+    retry_after_limit_s: float = 120.0
+    """The longest wait that a server may ask for; a longer one is an error. Seconds."""
+
+    ca_file: Path | None = None
+    """Certificate authorities (PEM) to trust for https instead of the system's. Path."""
+
+    apt_index_max_age_s: float = 6 * 3600.0
+    """How long a package source is believed before it is asked whether it changed. Seconds."""
+
+    apt_index_limit_bytes: int = 1 << 30
+    """The largest package index that is read, uncompressed. Bytes."""
+
     progress_delay_s: float = 2.0
     """How long a job may take before a progress line appears. Seconds."""
 
@@ -121,8 +136,9 @@ def configure(**changes: Any) -> Settings:
                 hint=f"Did you mean {close[0]}?" if close else f"Settings: {', '.join(known)}.",
             )
     trial = {k: v for k, v in {**_chosen, **changes}.items() if v is not None}
-    if "home" in trial:
-        trial["home"] = Path(trial["home"]).expanduser()
+    for name in ("home", "ca_file"):
+        if name in trial:
+            trial[name] = Path(trial[name]).expanduser()
     Settings(**trial)
     _chosen.clear()
     _chosen.update(trial)

@@ -1,1 +1,32 @@
 """Bytes over HTTP for every room above: the one httpx seam."""
+
+from typing import TYPE_CHECKING, Any
+
+from nbdock.transport.download import Downloaded, TransferProgress
+from nbdock.transport.redacted import redacted
+from nbdock.transport.response import Fetched, Response
+from nbdock.transport.transport import Authorize, Transport, basic_authorization
+
+if TYPE_CHECKING:
+    from nbdock.transport.unixsocket import UnixSocket
+
+__all__ = [  # noqa: RUF022 (by importance)
+    "Transport",
+    "Response",
+    "Fetched",
+    "Downloaded",
+    "Authorize",
+    "TransferProgress",
+    "UnixSocket",
+    "basic_authorization",
+    "redacted",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Its module imports httpx, which `import nbdock` must not wait for.
+    if name == "UnixSocket":
+        from nbdock.transport.unixsocket import UnixSocket
+
+        return UnixSocket
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
