@@ -1,0 +1,27 @@
+"""What ``import nbdock`` costs, and which modules it costs it for.
+
+python benchmarks/import_time.py
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+RUNS = 7
+
+
+def main() -> None:
+    program = "import time; t = time.perf_counter(); import nbdock; print(time.perf_counter() - t)"
+    times = [float(subprocess.check_output([sys.executable, "-c", program])) for _ in range(RUNS)]
+    print(f"import nbdock: {min(times) * 1000:.0f} ms at best of {RUNS} (limit: 200 ms)")
+    command = [sys.executable, "-X", "importtime", "-c", "import nbdock"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = re.findall(r"import time:\s+(\d+) \|\s+(\d+) \| (.*)", done.stderr)
+    for own, _, name in sorted(rows, key=lambda row: -int(row[0]))[:10]:
+        print(f"  {int(own) / 1000:6.1f} ms  {name.strip()}")
+
+
+if __name__ == "__main__":
+    main()
