@@ -2,5 +2,6 @@
 
 from nbdock.packages.closure import Closure, resolve_closure
 from nbdock.packages.package import Package, PackageSet, Progress
+from nbdock.packages.texts import script, text_file
 
-__all__ = ["Closure", "Package", "PackageSet", "Progress", "resolve_closure"]
+__all__ = ["Closure", "Package", "PackageSet", "Progress", "resolve_closure", "script", "text_file"]

@@ -62,6 +62,13 @@ class Package(abc.ABC):
         A package of a set is fetched by its set first (`PackageSet.fetch`).
         """
 
+    def current(self) -> Package:
+        """The package as it is now: what a build works with from its beginning to its end.
+
+        Itself, unless its content can change under it, as a directory's can.
+        """
+        return self
+
     def __str__(self) -> str:
         return "" if self.root == "/" else self.root
 
