@@ -114,11 +114,18 @@ class Reference:
             raise _invalid(text, _Fault(reason, error.hint)) from None
 
     def familiar(self) -> str:
-        """The short form that Docker shows: ``redis:7`` for ``docker.io/library/redis:7``."""
+        """The short form that Docker shows: ``redis:7`` for ``docker.io/library/redis:7``.
+
+        The long form if the short one would name something else (``docker.io/my.team/app``).
+        """
         if self.registry != _HUB:
             return str(self)
         short = self.repository.removeprefix(_OFFICIAL)
-        return self._joined(self.repository if "/" in short else short)
+        text = self._joined(self.repository if "/" in short else short)
+        try:
+            return text if Reference.parse(text) == self else str(self)
+        except InvalidReferenceError:
+            return str(self)
 
     def with_tag(self, tag: str | None) -> Reference:
         """The same name with another tag (or none), without a digest."""
@@ -181,7 +188,8 @@ def _split(text: str, default_registry: str) -> tuple[str, str, str | None, Dige
 
 
 def _is_registry(first: str) -> bool:
-    return first == "localhost" or "." in first or ":" in first or first != first.lower()
+    marked = "." in first or ":" in first or first.startswith("[")
+    return marked or first == "localhost" or first != first.lower()
 
 
 def _check_text(text: str) -> None:
