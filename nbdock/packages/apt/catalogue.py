@@ -127,6 +127,11 @@ class Node:
         groups = self._parse(self.record.conflicts, self.record.breaks)
         return tuple(relation for group in groups for relation in group.relations)
 
+    @functools.cached_property
+    def replaces(self) -> tuple[Alternatives, ...]:
+        """Whose files it may overwrite."""
+        return self._parse(self.record.replaces)
+
     def meets(self, relation: Relation) -> bool:
         """Say whether this package is what a relation asks for, by name or by what it provides."""
         native = self.catalogue.architecture
