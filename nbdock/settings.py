@@ -78,6 +78,25 @@ class Settings:
     json_limit_bytes: int = 16 << 20
     """The largest manifest, index or configuration that is read. Bytes."""
 
+    cell_text_limit_bytes: int = 256 << 10
+    """The longest cell that is read. Bytes."""
+
+    cell_steps_limit: int = 1_000_000
+    """How many steps the evaluation of a cell may take before it counts as endless. Count."""
+
+    cell_depth_limit: int = 20_000
+    """How many evaluations may wait for each other; a recursive function takes about four of
+    them each time it calls itself. Count."""
+
+    cell_string_limit_characters: int = 16 << 20
+    """How much text the evaluation of a cell may make, in all its strings together. Characters."""
+
+    cell_value_depth_limit: int = 100
+    """How deeply sets and lists may stand in each other in the value of a cell. Count."""
+
+    deb_control_limit_bytes: int = 16 << 20
+    """The largest control or md5sums file that is read of a .deb. Bytes."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
