@@ -32,7 +32,8 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
     │   ├── PackageNotFoundError
     │   ├── UnresolvableError
     │   ├── SourceConfigurationError
-    │   └── SignatureError
+    │   ├── SignatureError
+    │   └── OutdatedSourceError
     ├── TransportError                bytes over HTTP
     │   ├── HttpStatusError
     │   └── ConnectionFailedError
@@ -71,6 +72,7 @@ __all__ = [
     "LayerLimitError",
     "MissingArgumentError",
     "NbdockError",
+    "OutdatedSourceError",
     "PackageError",
     "PackageNotFoundError",
     "SignatureError",
@@ -320,6 +322,10 @@ class SourceConfigurationError(PackageError):
 
 class SignatureError(PackageError):
     """Signed data whose signature is missing, wrong, or by an unknown key."""
+
+
+class OutdatedSourceError(PackageError):
+    """Signed package lists that have expired, are of the future, or older than those seen."""
 
 
 class TransportError(NbdockError):
