@@ -32,6 +32,8 @@ KEPT_SUFFIXES = ("_proxy", "_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "_CA_BUNDL
 def pytest_configure(config: pytest.Config) -> None:
     if no_skips.in_ci():
         config.pluginmanager.register(no_skips.NoSkips(), "nbdock-no-skips")
+    # dockerd and runc stand where a user's PATH does not lead.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     home = tempfile.mkdtemp(prefix="nbdock-test-home-")
     os.environ["NBDOCK_HOME"] = home
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))

@@ -1,0 +1,75 @@
+# Two commands are all it takes on a fresh machine with Python 3.11 or later:
+#
+#   make demo    set everything up and run the quickstart notebook
+#   make test    install what the tests need (as root on Debian or Ubuntu), lint, type-check, test
+#
+# Then: make lab (JupyterLab), make bench (benchmarks), make lint, make clean.
+# PYTHON=/path/to/python chooses the interpreter, VENV=/path another place for the environment.
+
+VENV ?= .venv
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+PYTEST_OPTIONS ?=
+
+# The first Python that is new enough and can make virtual environments.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+		>/dev/null 2>&1; then echo $$python; break; fi; done)
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.nbdock-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lab lint bench clean components venv
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,7p'
+
+venv: $(READY)
+
+# Made anew when what is to be installed, or the code's packaging, changes.
+$(READY): pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "nbdock needs Python 3.11 or later with its venv module, and found none." >&2; \
+		echo "On Debian or Ubuntu: apt-get install python3 python3-venv." >&2; \
+		echo "Elsewhere: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else \
+		f"nbdock needs Python 3.11 or later; {sys.executable} is {v.major}.{v.minor}. " \
+		"Choose another with: make PYTHON=/path/to/python3.11")'
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) lacks the venv module (on Debian or Ubuntu: apt-get install python3-venv)." >&2; \
+		exit 1; }
+	@echo "Setting up $(VENV) with $$("$(PYTHON)" --version) ..."
+	@[ -x "$(BIN)/python" ] || "$(PYTHON)" -m venv "$(VENV)"
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check \
+		--editable '.[widgets,vm,dev]'
+	@touch $@
+
+demo: $(READY)
+	@"$(BIN)/python" notebooks/run.py notebooks/00-quickstart.ipynb --directory demo
+
+lab: $(READY)
+	@"$(BIN)/jupyter-lab" --notebook-dir=notebooks
+
+lint: $(READY)
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/ruff" format --check .
+	@"$(BIN)/mypy"
+	@"$(BIN)/lint-imports"
+
+components:
+	@tests/install_components.sh
+
+test: components $(READY)
+	@$(MAKE) --no-print-directory lint
+	@"$(BIN)/python" -m pytest -n $(JOBS) $(PYTEST_OPTIONS)
+
+bench: $(READY)
+	@"$(BIN)/python" benchmarks/import_time.py
+	@"$(BIN)/python" benchmarks/build.py
+
+clean:
+	rm -rf "$(VENV)" demo bench .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache dist
+	find nbdock tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Installs the real components the tests use, from Debian's or Ubuntu's packages.
+#
+# As root on a machine with apt-get it installs what is missing; anywhere else it says what is
+# missing, and those tests are skipped (with CI=true a skip is a failure).
+set -euo pipefail
+
+# program: package
+components=(
+  "dockerd:docker.io" "containerd:containerd" "runc:runc" "podman:podman" "conmon:conmon"
+  "skopeo:skopeo" "umoci:umoci" "buildah:buildah" "busybox:busybox-static" "gpgv:gpgv" "gpg:gpg"
+  "apt-ftparchive:apt-utils" "dpkg-deb:dpkg" "dpkg-scanpackages:dpkg-dev"
+  "nix-store:nix-bin" "zstd:zstd" "pigz:pigz" "xz:xz-utils" "bzip2:bzip2" "mke2fs:e2fsprogs"
+  "setpriv:util-linux" "setcap:libcap2-bin" "setfattr:attr" "git:git"
+)
+
+# Debian keeps some programs where users have no PATH.
+export PATH="$PATH:/usr/sbin:/sbin"
+missing=()
+for component in "${components[@]}"; do
+  command -v "${component%%:*}" >/dev/null || missing+=("${component#*:}")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  echo "Not installed, so their tests are skipped: ${missing[*]}" >&2
+  echo "As root on Debian or Ubuntu, 'make test' installs them." >&2
+  [ -z "${CI:-}" ] || exit 1
+  exit 0
+fi
+
+# No questions, no services started by the packages, and patience with another apt-get.
+export DEBIAN_FRONTEND=noninteractive
+options=(-q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0)
+log=$(mktemp)
+policy=
+cleanup() {
+  rm -f "$log"
+  [ -z "$policy" ] || rm -f "$policy"
+}
+trap cleanup EXIT
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  policy=/usr/sbin/policy-rc.d
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+fi
+
+# Three tries of a command, its output shown only when all failed.
+insist() {
+  local try
+  for try in 1 2 3; do
+    "$@" </dev/null >"$log" 2>&1 && return 0
+    [ "$try" -eq 3 ] || sleep $((try * 5))
+  done
+  tail -n 30 "$log" >&2
+  return 1
+}
+
+echo "Installing for the tests: ${missing[*]} ..."
+insist apt-get "${options[@]}" update
+insist apt-get "${options[@]}" install --no-install-recommends "${missing[@]}"
