@@ -8,7 +8,14 @@ from nbdock.filetree.entry import (
     EntryKind,
     FileContent,
 )
+from nbdock.filetree.hostdir import (
+    DirectoryListing,
+    fingerprint_directory,
+    list_directory,
+    scan_directory,
+)
 from nbdock.filetree.tarheader import TarPolicy
+from nbdock.filetree.tarreader import read_tar
 from nbdock.filetree.tarwriter import RECORD_BYTES, Sink, TarWriter, tar_bytes, write_tar
 
 __all__ = [  # noqa: RUF022, in order of importance
@@ -18,10 +25,15 @@ __all__ = [  # noqa: RUF022, in order of importance
     "BytesContent",
     "FileContent",
     "NO_XATTRS",
+    "read_tar",
     "write_tar",
     "tar_bytes",
     "TarWriter",
     "TarPolicy",
+    "scan_directory",
+    "list_directory",
+    "fingerprint_directory",
+    "DirectoryListing",
     "Sink",
     "RECORD_BYTES",
 ]  # fmt: skip

@@ -1,0 +1,272 @@
+"""Reads a directory of the host as entries, and tells cheaply whether it has changed.
+
+One walk serves both: it takes what `lstat` says of every name, makes a fingerprint of it, and keeps
+it, so that a build whose fingerprint is not in the cache does not walk again. Nothing is followed
+and no content is read until an entry's content is asked for.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     os.makedirs(place + "/etc/apt")
+    ...     [entry.path for entry in scan_directory(place)]
+    [b'', b'etc', b'etc/apt']
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import time
+from collections.abc import Collection, Iterator, Mapping
+from operator import attrgetter
+
+from nbdock.errors import ArchiveError
+from nbdock.filetree.entry import NO_XATTRS, Entry, EntryKind, FileContent
+
+__all__ = [
+    "DirectoryListing",
+    "fingerprint_directory",
+    "list_directory",
+    "scan_directory",
+]
+
+_KINDS = {
+    stat.S_IFREG: EntryKind.FILE,
+    stat.S_IFDIR: EntryKind.DIRECTORY,
+    stat.S_IFLNK: EntryKind.SYMLINK,
+    stat.S_IFCHR: EntryKind.CHARACTER_DEVICE,
+    stat.S_IFBLK: EntryKind.BLOCK_DEVICE,
+    stat.S_IFIFO: EntryKind.FIFO,
+}
+_CAPABILITY = "security.capability"
+_FORMAT = b"nbdock listing 1\n"
+_FACTS_HASHED_AT_ONCE = 512
+
+# The kernel stamps a file with the time of its last clock tick (up to 10 ms old); some
+# filesystems keep whole seconds only, FAT every second one.
+_TICK_NS = 20_000_000
+_COARSE_TICK_NS = 2_000_000_000
+
+# mode, uid, gid, size_bytes, mtime_ns, ctime_ns, inode, device, number of a device
+_Fact = tuple[bytes, int, int, int, int, int, int, int, int, int]
+_pack = struct.Struct("<IIIqqqQQQ").pack
+
+
+class DirectoryListing:
+    """What `lstat` said of every name below a directory, at one time.
+
+    Attributes
+    ----------
+    path
+        The directory.
+    fingerprint
+        64 hexadecimal digits that differ when anything below the directory has changed: names,
+        kinds, modes, owners, sizes, times of modification and of change, inodes. Content is not
+        read: as make and git do, it trusts the time of change, which cannot be set by hand.
+    racy
+        Something changed so shortly before the walk that a further change could keep the same
+        times: the fingerprint must not be trusted later (git's "racy" entries).
+    size_bytes, entry_count, file_count
+        Sum of the sizes of all files; entries; files.
+    skipped
+        Names that are left out, relative to the directory: sockets, which no archive can hold.
+    """
+
+    __slots__ = (
+        "_facts", "_xattrs", "entry_count", "file_count", "fingerprint", "path", "racy",
+        "size_bytes", "skipped",
+    )  # fmt: skip
+
+    def __init__(self, path: bytes | str, *, xattrs: Collection[str] = (_CAPABILITY,)) -> None:
+        self.path = os.fsencode(path)
+        self._xattrs = frozenset(xattrs)
+        self._facts, self.skipped, started_ns = _walk(self.path)
+        digest = hashlib.sha256(_FORMAT + "\0".join(sorted(self._xattrs)).encode())
+        newest_ns = size_bytes = files = 0
+        pieces: list[bytes] = []
+        for fact in self._facts:
+            # One record has a fixed length and then a name that ends with a NUL: no two
+            # listings make the same bytes.
+            pieces.append(_pack(*fact[1:]))
+            pieces.append(fact[0])
+            pieces.append(b"\0")
+            if fact[6] > newest_ns:
+                newest_ns = fact[6]
+            if fact[1] & 0o170000 == 0o100000:
+                files += 1
+                size_bytes += fact[4]
+        digest.update(b"".join(pieces))
+        tick_ns = _TICK_NS if newest_ns % 1_000_000_000 else _COARSE_TICK_NS
+        self.racy = newest_ns + tick_ns > started_ns
+        self.fingerprint = digest.hexdigest()
+        self.size_bytes = size_bytes
+        self.entry_count = len(self._facts)
+        self.file_count = files
+
+    def __repr__(self) -> str:
+        return (
+            f"<DirectoryListing {os.fsdecode(self.path)!r}: {self.entry_count} entries, "
+            f"{self.size_bytes} bytes>"
+        )
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries, parents before children, the names in a directory sorted as bytes.
+
+        The first is the directory itself, path ``b""``. A file with several names is several
+        files. Times are whole seconds.
+
+        Raises
+        ------
+        ArchiveError
+            A symlink or an extended attribute cannot be read any more.
+        """
+        base = self.path.rstrip(b"/") + b"/"
+        file, kinds = EntryKind.FILE, _KINDS
+        on_all = self._xattrs - {_CAPABILITY}
+        on_programs = bool(self._xattrs)
+        xattrs: Mapping[str, bytes]
+        for path, mode, uid, gid, size, mtime_ns, _, _, _, number in self._facts:
+            host_path = base + path if path else self.path
+            kind = kinds[mode & 0o170000]
+            permissions = mode & 0o7777
+            mtime = mtime_ns // 1_000_000_000
+            if kind is file:
+                # Only a program has capabilities, so no other file is asked for them.
+                if on_all or (on_programs and mode & 0o111):
+                    xattrs = _read_xattrs(host_path, self._xattrs)
+                else:
+                    xattrs = NO_XATTRS
+                yield Entry(
+                    path, kind, permissions, uid, gid, size, mtime,
+                    xattrs=xattrs, content=FileContent(host_path, size),
+                )  # fmt: skip
+                continue
+            xattrs = _read_xattrs(host_path, on_all) if on_all else NO_XATTRS
+            if kind is EntryKind.SYMLINK:
+                try:
+                    target = os.readlink(host_path)
+                except OSError as error:
+                    raise _unreadable(host_path, error) from error
+                yield Entry(
+                    path, kind, permissions, uid, gid, 0, mtime, linkname=target, xattrs=xattrs
+                )
+            else:
+                yield Entry(
+                    path, kind, permissions, uid, gid, 0, mtime, device_major=os.major(number),
+                    device_minor=os.minor(number), xattrs=xattrs,
+                )  # fmt: skip
+
+
+def list_directory(
+    path: bytes | str, *, xattrs: Collection[str] = (_CAPABILITY,)
+) -> DirectoryListing:
+    """Walk a directory once; see `DirectoryListing` and, for the arguments, `scan_directory`."""
+    return DirectoryListing(path, xattrs=xattrs)
+
+
+def scan_directory(
+    path: bytes | str, *, xattrs: Collection[str] = (_CAPABILITY,)
+) -> Iterator[Entry]:
+    """The entries of a directory of the host, the directory itself (``b""``) first.
+
+    Parameters
+    ----------
+    path
+        A directory; a file or a symlink gives one entry. A symlink is followed only if a ``/``
+        ends the path.
+    xattrs
+        The extended attributes to read, by full name. Programs are asked for their capabilities
+        by default, which is cheap, since few files are programs; anything else costs a call for
+        every name. Others are never read, so that what a host adds by itself does not change an
+        image.
+
+    Raises
+    ------
+    ArchiveError
+        A name cannot be read, or is of a kind that no archive holds.
+    """
+    return DirectoryListing(path, xattrs=xattrs).entries()
+
+
+def fingerprint_directory(path: bytes | str) -> tuple[str, int]:
+    """The fingerprint of a directory and the bytes of its files; see `DirectoryListing`."""
+    listing = DirectoryListing(path)
+    return listing.fingerprint, listing.size_bytes
+
+
+_by_name = attrgetter("name")
+
+
+def _walk(root: bytes) -> tuple[list[_Fact], tuple[bytes, ...], int]:
+    started_ns = time.time_ns()
+    facts: list[_Fact] = []
+    skipped: list[bytes] = []
+    cut = len(root.rstrip(b"/")) + 1
+    where = root
+    try:
+        status = os.lstat(root)
+        facts.append(_fact(b"", status))
+        stack: list[Iterator[os.DirEntry[bytes]]] = []
+        if stat.S_ISDIR(status.st_mode):
+            stack.append(_sorted_names(root))
+        elif stat.S_IFMT(status.st_mode) not in _KINDS:
+            raise ArchiveError(f"{os.fsdecode(root)!r} is a socket: no archive can hold it.")
+        while stack:
+            for item in stack[-1]:
+                where = item.path
+                status = item.stat(follow_symlinks=False)
+                mode = status.st_mode
+                kind = mode & 0o170000
+                path = where[cut:]
+                if kind not in _KINDS:
+                    skipped.append(path)
+                    continue
+                facts.append((
+                    path, mode, status.st_uid, status.st_gid, status.st_size,
+                    status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev,
+                    status.st_rdev,
+                ))  # fmt: skip
+                if kind == 0o040000:
+                    stack.append(_sorted_names(where))
+                    break
+            else:
+                stack.pop()
+    except OSError as error:
+        raise _unreadable(where, error) from error
+    return facts, tuple(skipped), started_ns
+
+
+def _sorted_names(path: bytes) -> Iterator[os.DirEntry[bytes]]:
+    with os.scandir(path) as names:
+        return iter(sorted(names, key=_by_name))
+
+
+def _fact(path: bytes, status: os.stat_result) -> _Fact:
+    return (
+        path, status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns,
+        status.st_ctime_ns, status.st_ino, status.st_dev, status.st_rdev,
+    )  # fmt: skip
+
+
+def _read_xattrs(path: bytes, wanted: Collection[str]) -> Mapping[str, bytes]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+        found = {
+            name: os.getxattr(path, name, follow_symlinks=False)
+            for name in sorted(names)
+            if name in wanted
+        }
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return found or NO_XATTRS
+
+
+def _unreadable(path: bytes, error: OSError) -> ArchiveError:
+    if isinstance(error, FileNotFoundError):
+        hint = "Check the path, and that nothing deletes files while they are read."
+    elif isinstance(error, PermissionError):
+        hint = "Make it readable for this user, or leave it out."
+    else:
+        hint = None
+    return ArchiveError(f"{os.fsdecode(path)!r} cannot be read: {error.strerror}.", hint=hint)
