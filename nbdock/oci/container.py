@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nbdock.errors import ArgumentTypeError, UnknownArgumentError, nearest
-from nbdock.oci.container_rules import FIELDS, MISTAKEN_NAMES, Kind, complaint
+from nbdock.oci.container_rules import FIELDS, MISTAKEN_NAMES, Kind, complaint, unfit
 from nbdock.oci.document import Node
 from nbdock.oci.frozen import FrozenMap, freeze
 
@@ -228,6 +228,8 @@ def _refuse_misspelt(name: str, argument: str) -> None:
 
 
 def _refuse_non_json(value: Any, where: str) -> None:
+    if isinstance(value, str) and (bad := unfit(value)):
+        raise ArgumentTypeError(f"{where} has in it {bad}.", argument=where)
     if value is None or isinstance(value, bool | int | str):
         return
     if isinstance(value, float) and math.isfinite(value):
@@ -236,6 +238,7 @@ def _refuse_non_json(value: Any, where: str) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise ArgumentTypeError(f"{where} has a key that is no string.", argument=where)
+            _refuse_non_json(key, where)
             _refuse_non_json(item, f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):

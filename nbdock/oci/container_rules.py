@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["FIELDS", "MISTAKEN_NAMES", "Field", "Kind", "complaint"]
+__all__ = ["FIELDS", "MISTAKEN_NAMES", "Field", "Kind", "complaint", "unfit"]
 
 
 class Kind(enum.Enum):
@@ -119,6 +119,15 @@ def _called(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
+def unfit(text: str) -> str | None:
+    """What in a string no configuration can hold: a NUL, or a byte that was no UTF-8."""
+    if "\0" in text:
+        return "a NUL character"
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        return "half a character (bytes that are not UTF-8)"
+    return None
+
+
 def complaint(field: Field, value: Any) -> Complaint | None:
     """What is wrong with the value that a person gave a field; None if nothing is."""
     return _CHECKS[field.kind](field, value)
@@ -132,8 +141,8 @@ def _string(field: Field, value: Any) -> Complaint | None:
     if not isinstance(value, str):
         number = isinstance(value, int) and not isinstance(value, bool)
         return _wrong(field, value, f'Write {field.name} = "{value}";' if number else None)
-    if "\0" in value:
-        return "has a NUL character in it.", None
+    if bad := unfit(value):
+        return f"has in it {bad}.", None
     if field.name == "WorkingDir" and value and not value.startswith("/"):
         return f"is an absolute path, not {_quoted(value)}.", f"Write {_quoted('/' + value)}."
     if field.name == "StopSignal" and value and not _SIGNAL.fullmatch(value):
@@ -157,8 +166,8 @@ def _strings(field: Field, value: Any) -> Complaint | None:
             number = isinstance(item, int | float) and not isinstance(item, bool)
             hint = f"Write {_quoted(item)}, in quotes." if number else None
             return f"is a list of strings, but [{index}] is {_called(item)}.", hint
-        if "\0" in item:
-            return f"has a NUL character in [{index}].", None
+        if bad := unfit(item):
+            return f"has in [{index}]: {bad}.", None
         if field.name == "Env" and not _ENV_ENTRY.fullmatch(item):
             name = item.lstrip("=") or "NAME"
             return f"has no NAME=value at [{index}]: {_quoted(item)}.", f'Write "{name}=value".'
@@ -174,6 +183,8 @@ def _set(field: Field, value: Any) -> Complaint | None:
         shown = " ".join(f"{_quoted(key)} = {{}};" for key in keys[:3])
         return _wrong(field, value, f"Write {field.name} = {{ {shown} }};")
     for key, item in value.items():
+        if bad := unfit(key):
+            return f"has in it {bad}.", None
         if item is not None and not (isinstance(item, Mapping) and not item):
             return (
                 f"is a set whose values are empty sets; {_quoted(key)} has {_called(item)}.",
@@ -196,7 +207,7 @@ def _port(key: str) -> Complaint | None:
 
 
 def _volume(key: str) -> Complaint | None:
-    if not key.startswith("/") or "\0" in key:
+    if not key.startswith("/"):
         return f"has no absolute path at {_quoted(key)}.", f"Write {_quoted('/' + key)} = {{}};"
     return None
 
@@ -209,6 +220,8 @@ def _map(field: Field, value: Any) -> Complaint | None:
             number = isinstance(item, int | float) and not isinstance(item, bool)
             hint = f"Write {_quoted(key)} = {_quoted(item)};" if number else None
             return f"is a set of strings, but {_quoted(key)} is {_called(item)}.", hint
+        if bad := unfit(key) or unfit(item):
+            return f"has in it {bad}.", None
     return None
 
 
