@@ -75,9 +75,17 @@ def _place(path: bytes) -> bytes:
     return b"usr/" + path if path.split(b"/", 1)[0] in _ALIASES else path
 
 
-def _resolve(directory: bytes, target: bytes) -> bytes:
-    """The path that a link in `directory` names, read as text; ``..`` at the top stays there."""
-    return posixpath.normpath(posixpath.join(b"/", directory, target)).lstrip(b"/")
+def _resolve(path: bytes, target: bytes, *, merged: bool) -> bytes:
+    """Where a link at `path` leads: on a merged-/usr system, or on one without any other links."""
+    here = [] if target.startswith(b"/") else path.split(b"/")[:-1]
+    for part in target.split(b"/"):
+        if part == b"..":
+            here = here[:-1]
+        elif part not in (b"", b"."):
+            here.append(part)
+            if merged and len(here) == 1 and part in _ALIASES:
+                here = [b"usr", part]
+    return b"/".join(here)
 
 
 def merge_usr(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -95,7 +103,8 @@ def merge_usr(entries: Iterable[Entry]) -> Iterator[Entry]:
     for entry in entries:
         path = _place(entry.path)
         if entry.path in _ALIASES and entry.kind is not EntryKind.DIRECTORY:
-            if entry.kind is not EntryKind.SYMLINK or _resolve(b"", entry.linkname) != path:
+            leads = _resolve(entry.path, entry.linkname, merged=False)
+            if entry.kind is not EntryKind.SYMLINK or leads != path:
                 raise _not_a_directory(entry)
             yield entry
         elif entry.kind is EntryKind.SYMLINK:
@@ -124,14 +133,16 @@ def _changed(entry: Entry, path: bytes, linkname: bytes, target: Entry | None = 
 
 def _moved_link(entry: Entry, path: bytes) -> bytes | None:
     """What a symlink has to say at its place to mean the same; None if it would name itself."""
-    named = _resolve(posixpath.dirname(entry.path), entry.linkname)
+    named = _resolve(entry.path, entry.linkname, merged=False)
     meant = _place(named)
     if meant == path and named != entry.path:
         return None
-    new_directory = posixpath.dirname(path)
-    if entry.linkname.startswith(b"/") or _place(_resolve(new_directory, entry.linkname)) == meant:
+    # The directory of the link is itself below usr, so its text is read from there.
+    if _resolve(path, entry.linkname, merged=True) == meant:
         return entry.linkname
-    return posixpath.relpath(b"/" + meant, b"/" + new_directory)
+    if entry.linkname.startswith(b"/"):
+        return b"/" + meant
+    return posixpath.relpath(b"/" + meant, b"/" + posixpath.dirname(path))
 
 
 def _not_a_directory(entry: Entry) -> ArchiveError:
