@@ -5,7 +5,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdock.oci import (
@@ -119,6 +119,7 @@ def test_manifest_and_index(document):
     assert pickle.loads(pickle.dumps(parsed)) == parsed
 
 
+@settings(max_examples=50)
 @given(configs)
 def test_image_config(config):
     data = config.to_bytes()
@@ -145,6 +146,7 @@ def test_archive_manifest(images):
     assert ArchiveManifest.parse(ArchiveManifest.dump(images)) == tuple(images)
 
 
+@settings(max_examples=50)
 @given(configs, st.integers(0, 4))
 def test_layout_of_the_text_does_not_matter(config, indent):
     spread = json.dumps(json.loads(config.to_bytes()), indent=indent).encode()
