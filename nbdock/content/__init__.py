@@ -1,8 +1,29 @@
 """Bytes at rest: the blob store (an OCI image layout on disk), codecs, the layer cache."""
 
+from nbdock.content.cache import LayerCache, LayerRecord
+from nbdock.content.codecs import Codec, codec_named, codec_of_name, detect
+from nbdock.content.compress import Compressor, compressor, default_level, encoder_version
+from nbdock.content.decompress import DecompressedStream, open_decompressed
+from nbdock.content.index import StoredImage
 from nbdock.content.store import BadBlob, BlobStore
 from nbdock.content.writer import BlobWriter, Written
 
-from nbdock.content.index import StoredImage  # isort: skip
-
-__all__ = ["BlobStore", "BlobWriter", "Written", "StoredImage", "BadBlob"]  # noqa: RUF022
+__all__ = [  # noqa: RUF022  (in order of importance)
+    "BlobStore",
+    "BlobWriter",
+    "Written",
+    "StoredImage",
+    "BadBlob",
+    "LayerCache",
+    "LayerRecord",
+    "open_decompressed",
+    "DecompressedStream",
+    "compressor",
+    "Compressor",
+    "default_level",
+    "encoder_version",
+    "Codec",
+    "detect",
+    "codec_named",
+    "codec_of_name",
+]

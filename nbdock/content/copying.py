@@ -49,7 +49,7 @@ def _by_copy_file_range(source: int, target: int, count: int) -> int:
 
 def _by_sendfile(source: int, target: int, count: int) -> int:
     # macOS's sendfile only feeds sockets and always wants an offset: the fallback serves it.
-    return os.sendfile(target, source, None, count)  # type: ignore[arg-type]
+    return os.sendfile(target, source, None, count)
 
 
 def _by_buffer(source: int, target: int, count: int) -> int:

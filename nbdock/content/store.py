@@ -263,7 +263,7 @@ class BlobStore:
                 expected_bytes=expected,
                 actual_bytes=actual,
                 digest=str(digest),
-                hint="The store was damaged from outside; delete the blob, then build or fetch again.",
+                hint="The store was damaged from outside; delete the blob and build again.",
             )
         return copied
 
