@@ -1,1 +1,119 @@
-"""Container images you can see, from a notebook."""
+"""Container images you can see, from a notebook.
+
+nbdock re-creates nixpkgs' dockerTools as Jupyter magics and async functions: images are built,
+saved and loaded without Docker, without Nix and without root.
+
+    >>> import nbdock
+    >>> motd = nbdock.text_file("etc/motd", "hello")
+    >>> image = nbdock.concurrency.run(nbdock.build_image("motd", tag="1", contents=motd))
+    >>> image
+    <Image motd:1>
+
+In a notebook, after ``%load_ext nbdock``, a cell that begins with ``%%buildImage`` or
+``%%buildLayeredImage`` does the same in dockerTools' own words.
+
+Names are imported when they are first used, so that ``import nbdock`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbdock import concurrency, errors, settings
+    from nbdock.errors import NbdockError
+    from nbdock.images import (
+        Image,
+        build_image,
+        build_layered_image,
+        closure,
+        load_image,
+        plan_layers,
+    )
+    from nbdock.layering import LayerPlan
+    from nbdock.packages import (
+        Closure,
+        Package,
+        PackageSet,
+        apt,
+        directory,
+        script,
+        text_file,
+    )
+    from nbdock.settings import configure
+    from nbdock.tables import layer_table, package_table
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Closure",
+    "Image",
+    "LayerPlan",
+    "NbdockError",
+    "Package",
+    "PackageSet",
+    "apt",
+    "build_image",
+    "build_layered_image",
+    "closure",
+    "concurrency",
+    "configure",
+    "directory",
+    "errors",
+    "layer_table",
+    "load_image",
+    "package_table",
+    "plan_layers",
+    "script",
+    "settings",
+    "text_file",
+]
+
+_ROOMS = {
+    "nbdock.images": (
+        "build_image", "build_layered_image", "load_image", "closure", "plan_layers", "Image",
+    ),
+    "nbdock.packages": (
+        "apt", "directory", "text_file", "script", "Package", "PackageSet", "Closure",
+    ),
+    "nbdock.layering": ("LayerPlan",),
+    "nbdock.tables": ("layer_table", "package_table"),
+    "nbdock.errors": ("NbdockError",),
+    "nbdock.settings": ("configure",),
+}  # fmt: skip
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULES = ("concurrency", "errors", "settings")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = importlib.import_module(f"nbdock.{name}")
+    elif name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    else:
+        from nbdock.errors import nearest
+
+        close = nearest(name, __all__, count=1)
+        advice = f" Did you mean {close[0]}?" if close else ""
+        raise AttributeError(f"nbdock has no {name!r}.{advice}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted((*__all__, "__version__", "load_ipython_extension"))
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext nbdock``: the magics, the display of results, and the names of a cell."""
+    from nbdock.notebook import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext nbdock``: as if it had never been loaded."""
+    from nbdock.notebook import unload
+
+    unload(shell)

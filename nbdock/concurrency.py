@@ -50,9 +50,15 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     return asyncio.run_coroutine_threadsafe(coroutine, _background_loop())
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run(
+    coroutine: Coroutine[Any, Any, T],
+    *,
+    while_waiting: Callable[[], object] | None = None,
+    every_s: float = 0.1,
+) -> T:
     """Run a coroutine on the background loop and wait for its result.
 
+    `while_waiting` is called in the waiting thread every `every_s` seconds, to show progress.
     Must not be called on the background loop itself (it would wait for itself).
     """
     if threading.current_thread().name == "nbdock-loop":
@@ -68,6 +74,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
     future = start(supervised())
     try:
+        while while_waiting and not finished.wait(every_s):
+            while_waiting()
         return future.result()
     except FutureCancelledError as error:
         raise asyncio.CancelledError from error

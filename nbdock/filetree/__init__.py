@@ -1,5 +1,6 @@
 """What a layer holds: entries, tar reading and writing, whiteouts, overlaying, differences."""
 
+from nbdock.filetree.differences import Difference, DifferenceKind, differences
 from nbdock.filetree.entry import (
     NO_XATTRS,
     BytesContent,
@@ -14,9 +15,17 @@ from nbdock.filetree.hostdir import (
     list_directory,
     scan_directory,
 )
-from nbdock.filetree.tarheader import TarPolicy
+from nbdock.filetree.overlay import Tree, overlay
+from nbdock.filetree.tarheader import HeaderEncoder, TarPolicy
 from nbdock.filetree.tarreader import read_tar
 from nbdock.filetree.tarwriter import RECORD_BYTES, Sink, TarWriter, tar_bytes, write_tar
+from nbdock.filetree.whiteouts import (
+    Whiteout,
+    WhiteoutKind,
+    opaque_entry,
+    parse_whiteout,
+    whiteout_entry,
+)
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Entry",
@@ -30,10 +39,21 @@ __all__ = [  # noqa: RUF022, in order of importance
     "tar_bytes",
     "TarWriter",
     "TarPolicy",
+    "HeaderEncoder",
     "scan_directory",
     "list_directory",
     "fingerprint_directory",
     "DirectoryListing",
+    "overlay",
+    "Tree",
+    "differences",
+    "Difference",
+    "DifferenceKind",
+    "parse_whiteout",
+    "whiteout_entry",
+    "opaque_entry",
+    "Whiteout",
+    "WhiteoutKind",
     "Sink",
     "RECORD_BYTES",
 ]  # fmt: skip

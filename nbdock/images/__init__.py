@@ -1,1 +1,21 @@
 """What people call: build, save, load; the Image handle."""
+
+from nbdock.images.arguments import argument_names, from_cell
+from nbdock.images.build import build_image, build_layered_image
+from nbdock.images.image import Image, ImageLayer
+from nbdock.images.installed import installed_closure
+from nbdock.images.loading import load_image
+from nbdock.images.planning import closure, plan_layers
+
+__all__ = [
+    "Image",
+    "ImageLayer",
+    "argument_names",
+    "build_image",
+    "build_layered_image",
+    "closure",
+    "from_cell",
+    "installed_closure",
+    "load_image",
+    "plan_layers",
+]

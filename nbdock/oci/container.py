@@ -114,6 +114,11 @@ class ContainerConfig:
                 object.__setattr__(self, field.attribute, value)
         object.__setattr__(self, "extra", freeze(self.extra))
 
+    @staticmethod
+    def field_names() -> tuple[str, ...]:
+        """The fields by the specification's names, for completion."""
+        return tuple(FIELDS)
+
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any], *, argument: str = "config") -> ContainerConfig:
         """The configuration that a person wrote.

@@ -94,6 +94,9 @@ class PackageSet(abc.ABC):
     architecture: str | None = None
     """What the packages are compiled for, in the set's own words (``amd64``); None: anything."""
 
+    async def load(self, *, progress: Progress | None = None) -> None:  # noqa: B027
+        """Bring the set's index to this machine, if it is not; looking up then needs no network."""
+
     @abc.abstractmethod
     def __getitem__(self, name: str) -> Package: ...
 

@@ -1,0 +1,261 @@
+"""What the build functions are called with: names, types, and what is made of them.
+
+One mapping serves cells and Python: a cell says ``fromImage`` where Python says ``from_image``. A
+misspelled argument is refused with the nearest name, wherever it comes from.
+
+    >>> from nbdock.images.arguments import cell_name
+    >>> cell_name("from_image"), cell_name("include_nix_db")
+    ('fromImage', 'includeNixDB')
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar, cast
+
+from nbdock.errors import (
+    ArgumentTypeError,
+    InvalidReferenceError,
+    MissingArgumentError,
+    UnknownArgumentError,
+    nearest,
+)
+from nbdock.oci import Reference
+from nbdock.packages import Package, directory
+
+__all__ = [
+    "EPOCH",
+    "Contents",
+    "Moment",
+    "argument_names",
+    "cell_name",
+    "checked",
+    "context_packages",
+    "expect",
+    "from_cell",
+    "to_moment",
+    "to_name",
+    "to_packages",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Contents = Package | str | os.PathLike[str] | Sequence[object] | None
+"""What ``contents`` may be: packages and paths of directories, one or a list."""
+
+EPOCH = "1970-01-01T00:00:01Z"
+"""When everything was made, unless said otherwise: one second past the epoch, as in dockerTools."""
+
+_CELL_NAMES = {"include_nix_db": "includeNixDB", "build_vm_memory_size": "buildVMMemorySize"}
+_NOT_IN_CELLS = {"progress", "store"}
+
+
+def cell_name(parameter: str) -> str:
+    """The name of a Python parameter in a cell: dockerTools' own."""
+    if parameter in _CELL_NAMES:
+        return _CELL_NAMES[parameter]
+    first, *rest = parameter.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def argument_names(function: Callable[..., Any]) -> dict[str, str]:
+    """The arguments a cell may give to a function: their names in cells and in Python."""
+    parameters = inspect.signature(function).parameters
+    return {cell_name(name): name for name in parameters if name not in _NOT_IN_CELLS}
+
+
+def _refuse_unknown(name: str, known: Iterable[str], where: str) -> UnknownArgumentError:
+    names = sorted(known)
+    close = nearest(name, names, count=1)
+    return UnknownArgumentError(
+        f"{where} has no argument {name!r}.",
+        argument=name,
+        hint=f"Did you mean {close[0]}?" if close else f"It takes: {', '.join(names)}.",
+    )
+
+
+def from_cell(
+    function: Callable[..., Any], arguments: Mapping[str, object], *, magic: str
+) -> dict[str, object]:
+    """A cell's arguments under their Python names.
+
+    Raises
+    ------
+    UnknownArgumentError
+        The function has no such argument; the hint names the nearest.
+    """
+    names = argument_names(function)
+    for name in arguments:
+        if name not in names:
+            raise _refuse_unknown(name, names, magic)
+    return {names[name]: value for name, value in arguments.items()}
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Refuse unknown and missing arguments with nbdock's own errors, the nearest name included."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in signature.parameters:
+                raise _refuse_unknown(name, signature.parameters, f"{function.__name__}()")
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            name = str(error).rpartition("argument: ")[2].strip("'")
+            raise MissingArgumentError(
+                f"{function.__name__}(): {error}.",
+                argument=name,
+                hint=f'Add it, for example: {name} = "hello"' if name == "name" else None,
+            ) from None
+        return function(*args, **kwargs)
+
+    return call
+
+
+def expect(argument: str, value: object, *types: type, what: str) -> None:
+    """Refuse a value of another type; ``bool`` does not pass for a number.
+
+    Raises
+    ------
+    ArgumentTypeError
+        Names the argument, what it takes, and what it was given.
+    """
+    if isinstance(value, types) and (not isinstance(value, bool) or bool in types):
+        return
+    shown = repr(value)
+    raise ArgumentTypeError(
+        f"{cell_name(argument)} must be {what}, not {_type_name(value)}: "
+        f"{shown if len(shown) <= 60 else shown[:57] + '...'}",
+        argument=argument,
+    )
+
+
+def _type_name(value: object) -> str:
+    names = {
+        bool: "a boolean", str: "a string", int: "a number", float: "a number", list: "a list",
+        tuple: "a list", dict: "an attribute set", type(None): "null",
+    }  # fmt: skip
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+class Moment(str):
+    """A point in time as RFC 3339 text in UTC, with its `seconds` since the epoch."""
+
+    __slots__ = ("seconds",)
+    seconds: int
+
+    @classmethod
+    def at(cls, time: datetime) -> Moment:
+        """The moment of a datetime, to the second."""
+        utc = time.astimezone(UTC).replace(microsecond=0)
+        moment = cls(utc.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        moment.seconds = int(utc.timestamp())
+        return moment
+
+
+def to_moment(argument: str, value: object) -> Moment:
+    """``"now"``, a date as ISO 8601, or an aware datetime, as a moment."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ArgumentTypeError(
+                f"{cell_name(argument)} has no time zone: {value.isoformat()}.",
+                argument=argument,
+                hint="Give datetime(..., tzinfo=datetime.UTC).",
+            )
+        return Moment.at(value)
+    expect(argument, value, str, what='a date such as "2024-01-31T12:00:00Z", or "now"')
+    text = cast("str", value)
+    if text == "now":
+        return Moment.at(datetime.now(UTC))
+    if match := re.fullmatch(r"@(\d{1,11})", text):
+        return Moment.at(datetime.fromtimestamp(int(match[1]), UTC))
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{cell_name(argument)} is not a date: {text!r}.",
+            argument=argument,
+            hint='Write it as ISO 8601, "2024-01-31T12:00:00Z", or "now".',
+        ) from None
+    return Moment.at(time if time.tzinfo else time.replace(tzinfo=UTC))
+
+
+def to_name(name: object, tag: object) -> tuple[str, str | None]:
+    """An image's name (in lower case, as dockerTools makes it) and tag, both checked."""
+    expect("name", name, str, what="a string")
+    text = cast("str", name).lower()
+    if tag is not None:
+        expect("tag", tag, str, what="a string or null")
+    try:
+        reference = Reference.parse(text)
+    except InvalidReferenceError as error:
+        raise ArgumentTypeError(
+            f"name is not a name for an image: {error.message}", argument="name", hint=error.hint
+        ) from error
+    if reference.tag or reference.digest:
+        alone = text.partition("@")[0].removesuffix(f":{reference.tag}")
+        raise ArgumentTypeError(
+            f"name holds a tag or a digest: {text!r}.",
+            argument="name",
+            hint=f'Say name = "{alone}" and give the tag as tag = "...".',
+        )
+    if tag is not None:
+        try:
+            reference.with_tag(cast("str", tag))
+        except InvalidReferenceError as error:
+            raise ArgumentTypeError(
+                f"tag is not a tag: {error.message}", argument="tag", hint=error.hint
+            ) from error
+    return text, cast("str | None", tag)
+
+
+def _flatten(argument: str, value: object) -> Iterator[Package]:
+    if value is None:
+        return
+    if isinstance(value, Package):
+        yield value
+    elif isinstance(value, str | os.PathLike):
+        path = os.fspath(value)
+        if not path:
+            raise ArgumentTypeError(
+                f"{cell_name(argument)} holds an empty path.", argument=argument
+            )
+        yield directory(cast("str", path))
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _flatten(argument, item)
+    else:
+        raise ArgumentTypeError(
+            f"{cell_name(argument)} takes packages and paths of directories, "
+            f"not {_type_name(value)}: {value!r:.60}",
+            argument=argument,
+            hint='For example [ apt.redis-server ], or nbdock.directory("site").',
+        )
+
+
+def to_packages(argument: str, value: object) -> tuple[Package, ...]:
+    """What ``contents`` may be, as packages: one, a list (nested too), paths of directories."""
+    return tuple(_flatten(argument, value))
+
+
+def context_packages(value: object) -> Iterator[Package]:
+    """The packages that strings inside a value were interpolated from (`nixlang.ContextString`)."""
+    if isinstance(value, str):
+        for item in getattr(value, "context", ()):
+            if isinstance(item, Package):
+                yield item
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from context_packages(name)
+            yield from context_packages(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from context_packages(item)

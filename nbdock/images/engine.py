@@ -1,0 +1,168 @@
+"""Images in and out of a running Docker or Podman engine, through its socket.
+
+Podman's service speaks Docker's API, so one code serves both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from nbdock.concurrency import in_worker
+from nbdock.errors import (
+    ConnectionFailedError,
+    EngineError,
+    HttpStatusError,
+    ImageNotFoundError,
+)
+from nbdock.images.archive import archive_pieces, archive_size_bytes
+from nbdock.images.saving import docker_archive_members
+from nbdock.packages import Progress
+
+if TYPE_CHECKING:
+    from nbdock.images.image import Image
+
+__all__ = ["export_from_engine", "find_engine", "load_into_engine"]
+
+T = TypeVar("T")
+
+_START = "Start Docker, or Podman's service with `systemctl --user start podman.socket`; "
+_HINT = _START + 'or name the socket: engine="unix:///path/to/socket".'
+
+
+def find_engine(engine: str | None = None) -> str:
+    """The path of an engine's socket.
+
+    Parameters
+    ----------
+    engine
+        A path or ``unix://`` address; by default ``DOCKER_HOST``, then ``CONTAINER_HOST``, then
+        the places where Docker and Podman put their sockets.
+
+    Raises
+    ------
+    EngineError
+        No socket there, or an address that is no Unix socket.
+    """
+    asked = engine or os.environ.get("DOCKER_HOST") or os.environ.get("CONTAINER_HOST")
+    if asked:
+        scheme, separator, path = asked.partition("://")
+        if separator and scheme != "unix":
+            raise EngineError(
+                f"The engine {asked!r} is not on a Unix socket.",
+                socket=asked,
+                hint="Save the image with image.save(...) and load it there; or name a socket "
+                'on this machine: engine="unix:///var/run/docker.sock".',
+            )
+        path = path if separator else asked
+        if not _is_socket(path):
+            raise EngineError(f"There is no engine's socket at {path!r}.", socket=path, hint=_HINT)
+        return path
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    places = (
+        "/var/run/docker.sock",
+        f"{runtime}/docker.sock",
+        f"{runtime}/podman/podman.sock",
+        "/run/podman/podman.sock",
+    )
+    for place in places:
+        if _is_socket(place):
+            return place
+    raise EngineError(
+        f"No Docker or Podman engine found; looked at {', '.join(places)}.", hint=_HINT
+    )
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+async def _in_order(pieces: Iterator[T]) -> AsyncIterator[T]:
+    """A blocking iterator, each step in a worker thread."""
+    end = object()
+    while (piece := await in_worker(next, pieces, end)) is not end:
+        yield piece  # type: ignore[misc]
+
+
+async def load_into_engine(
+    image: Image, engine: str | None = None, *, progress: Progress | None = None
+) -> str:
+    """Load an image into an engine (see `Image.load`)."""
+    from nbdock.transport import UnixSocket
+
+    socket = find_engine(engine)
+    members = await docker_archive_members(image)
+    total = archive_size_bytes(members)
+
+    async def body() -> AsyncIterator[bytes]:
+        done = 0
+        async for piece in _in_order(archive_pieces(image.store, members)):
+            done += len(piece)
+            if progress:
+                progress(f"Loading {image}", done, total)
+            yield bytes(piece)
+
+    try:
+        answer = await UnixSocket(socket).post("/images/load?quiet=1", body())
+    except (ConnectionFailedError, HttpStatusError) as error:
+        raise EngineError(
+            f"The engine did not take {image}: {_reason(error)}", socket=socket
+        ) from error
+    names = []
+    for line in answer.splitlines():
+        message = json.loads(line) if line.strip() else {}
+        if "error" in message:
+            raise EngineError(f"The engine did not take {image}: {message['error']}", socket=socket)
+        names.append(str(message.get("stream", "")).strip())
+    loaded = [n.partition(":")[2].strip() for n in names if n.startswith("Loaded image")]
+    return loaded[0] if loaded else str(image)
+
+
+def _reason(error: ConnectionFailedError | HttpStatusError) -> str:
+    if isinstance(error, ConnectionFailedError):
+        return error.message
+    try:
+        return str(json.loads(error.message)["message"])
+    except (ValueError, KeyError, TypeError):
+        return error.message
+
+
+async def export_from_engine(name: str, engine: str | None, file: int) -> None:
+    """Write an engine's image to an open file, as ``docker save`` gives it.
+
+    Raises
+    ------
+    ImageNotFoundError
+        The engine has no such image.
+    EngineError
+        No engine answers.
+    """
+    from urllib.parse import quote
+
+    from nbdock.transport import UnixSocket
+
+    socket = find_engine(engine)
+    try:
+        async with UnixSocket(socket).stream(f"/images/{quote(name)}/get") as pieces:
+            async for piece in pieces:
+                await in_worker(os.write, file, piece)
+    except HttpStatusError as error:
+        if error.status == 404:
+            raise ImageNotFoundError(
+                f"The engine at {socket} has no image {name!r}.",
+                hint="`docker images` lists what it has.",
+            ) from error
+        raise EngineError(f"The engine did not give {name!r}: {_reason(error)}", socket=socket) \
+            from error  # fmt: skip
+    except ConnectionFailedError as error:
+        raise EngineError(error.message, socket=socket) from error
+    except asyncio.CancelledError:
+        os.ftruncate(file, 0)
+        raise

@@ -1,0 +1,253 @@
+"""The handle on an image in the store: cheap to hold, cheap to print, bytes read when asked for.
+
+>>> import nbdock
+>>> hi = nbdock.text_file("hi", "x")
+>>> image = nbdock.concurrency.run(nbdock.build_image("hello", contents=hi))
+>>> image.name, len(image.layers)
+('hello', 1)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from nbdock import settings
+from nbdock.concurrency import in_worker
+from nbdock.content import BlobStore
+from nbdock.errors import InvalidManifestError
+from nbdock.filetree import Entry, read_tar
+from nbdock.images.layerblobs import ensure_uncompressed
+from nbdock.layering import LayerPlan
+from nbdock.oci import (
+    Descriptor,
+    Digest,
+    ImageConfig,
+    Manifest,
+    parse_manifest,
+)
+from nbdock.packages import Closure, Progress
+
+__all__ = ["Image", "ImageLayer"]
+
+_QUOTED = re.compile(r"'([^']*)'")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageLayer:
+    """One layer of an image.
+
+    Attributes
+    ----------
+    position
+        From 0, the lowest.
+    descriptor
+        Media type, digest and size of the blob as the image holds it (it may be compressed).
+    diff_id
+        Digest of the uncompressed tar.
+    created_by, comment
+        What the image's history says of it.
+    """
+
+    position: int
+    descriptor: Descriptor
+    diff_id: Digest
+    created_by: str = ""
+    comment: str = ""
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """Names of the packages or store paths in it, as its history says (nbdock's, nixpkgs')."""
+        if self.comment.startswith("packages: "):
+            return tuple(self.comment.removeprefix("packages: ").split(" "))
+        if self.comment.startswith("store paths: "):
+            return tuple(_QUOTED.findall(self.comment))
+        return ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Image:
+    """An image in the store.
+
+    Attributes
+    ----------
+    name, tag
+        What it is called in archives and engines; both may be empty for an unnamed image.
+    descriptor
+        Of its manifest in `store`.
+    plan, closure
+        How packages went into layers, and the packages with their dependencies, for an image
+        that was built by this process from packages; else None.
+    arguments
+        What it was built with (``buildArgs`` in dockerTools); empty for a loaded image.
+    """
+
+    store: BlobStore
+    descriptor: Descriptor
+    name: str = ""
+    tag: str = ""
+    plan: LayerPlan | None = None
+    closure: Closure | None = None
+    arguments: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Image {self.reference or self.digest}>"
+
+    def __str__(self) -> str:
+        return self.reference or str(self.digest)
+
+    @property
+    def reference(self) -> str:
+        """``name:tag``, or the empty text for an unnamed image."""
+        return f"{self.name}:{self.tag}" if self.name and self.tag else self.name
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the manifest: what registries know the image by."""
+        return self.descriptor.digest
+
+    @property
+    def id(self) -> Digest:
+        """The digest of the configuration: what engines call the image ID."""
+        return self.manifest.config.digest
+
+    @property
+    def build_args(self) -> Mapping[str, object]:
+        """The arguments the image was built with, by their Python names."""
+        return MappingProxyType(dict(self.arguments))
+
+    @functools.cached_property
+    def manifest(self) -> Manifest:
+        """The manifest, read from the store."""
+        limit = settings.current().json_limit_bytes
+        manifest = parse_manifest(
+            self.store.read(self.digest, limit_bytes=limit), self.descriptor.media_type
+        )
+        if not isinstance(manifest, Manifest):
+            raise InvalidManifestError(
+                f"{self.digest} is an index of several images, not one image.",
+                value=str(self.digest),
+            )
+        return manifest
+
+    @functools.cached_property
+    def config(self) -> ImageConfig:
+        """The configuration, read from the store."""
+        limit = settings.current().json_limit_bytes
+        return ImageConfig.parse(self.store.read(self.manifest.config.digest, limit_bytes=limit))
+
+    @functools.cached_property
+    def layers(self) -> tuple[ImageLayer, ...]:
+        """The layers, lowest first."""
+        diff_ids = self.config.diff_ids
+        blobs = self.manifest.layers
+        if len(diff_ids) != len(blobs):
+            raise InvalidManifestError(
+                f"{self}: the manifest has {len(blobs)} layers, the configuration {len(diff_ids)}.",
+                value=str(self.digest),
+            )
+        history = [h for h in self.config.history if not h.empty_layer]
+        if len(history) != len(blobs):
+            return tuple(
+                ImageLayer(i, blob, diff_id)
+                for i, (blob, diff_id) in enumerate(zip(blobs, diff_ids, strict=True))
+            )
+        return tuple(
+            ImageLayer(i, blob, diff_id, item.created_by or "", item.comment or "")
+            for i, (blob, diff_id, item) in enumerate(zip(blobs, diff_ids, history, strict=True))
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all layers as the image holds them."""
+        return sum(blob.size_bytes for blob in self.manifest.layers)
+
+    def layer_entries(self, position: int) -> Iterator[Entry]:
+        """The entries of one layer; contents stay readable. Blocking: for worker threads."""
+        layer = self.layers[position]
+        tar = ensure_uncompressed(self.store, layer.descriptor, layer.diff_id)
+        return read_tar(self.store.path_of(tar.digest))
+
+    async def save(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        format: str | None = None,  # noqa: A002 - the public name
+        compression: str | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Write the image to a file or directory.
+
+        Parameters
+        ----------
+        path
+            Where to; by default ``docker-image-NAME.tar.gz`` here, or with the suffix of the
+            compressor the image was built with. An existing file is replaced once the new one is
+            whole.
+        format
+            ``"docker-archive"`` (what ``docker load`` takes), ``"oci-archive"`` or ``"oci"`` (a
+            directory). By default an OCI layout for a path without suffix, an OCI archive for
+            ``.oci``, ``.oci.tar`` and so on, else a docker-archive.
+        compression
+            ``"none"``, ``"gz"`` or ``"zstd"``; by default what the suffix says (``.tar``,
+            ``.tar.gz``, ``.tgz``, ``.tar.zst``). In OCI formats it is the layers that are
+            compressed, by default as the image holds them.
+
+        Returns
+        -------
+        pathlib.Path
+            The absolute path that was written.
+
+        Raises
+        ------
+        ArgumentTypeError
+            Unknown format or compression, or one that contradicts the suffix.
+        StorageFullError
+            No room; an existing file is as it was.
+        """
+        from nbdock.images.saving import save_image
+
+        place = Path(path if path is not None else self._archive_name())
+        return await save_image(
+            self, place, format=format, compression=compression, progress=progress
+        )
+
+    def _archive_name(self) -> str:
+        """What dockerTools calls the archive of an image of this name."""
+        suffixes = {"none": ".tar", "gz": ".tar.gz", "zstd": ".tar.zst"}
+        suffix = suffixes[str(self.arguments.get("compressor", "gz"))]
+        return f"docker-image-{self.name.rpartition('/')[2] or self.id.hex}{suffix}"
+
+    async def load(self, engine: str | None = None, *, progress: Progress | None = None) -> str:
+        """Put the image into a running Docker or Podman engine.
+
+        Parameters
+        ----------
+        engine
+            A socket: a path, or ``unix:///path``. By default ``DOCKER_HOST``, else the first
+            socket of Docker or Podman that is there.
+
+        Returns
+        -------
+        str
+            What the engine calls the image now.
+
+        Raises
+        ------
+        EngineError
+            No engine answers, or it refuses the image.
+        """
+        from nbdock.images.engine import load_into_engine
+
+        return await load_into_engine(self, engine, progress=progress)
+
+    async def file(self, path: str) -> bytes:
+        """The content of a file as a container would see it (links are not followed)."""
+        from nbdock.images.tree import read_file
+
+        return await in_worker(read_file, self, path)

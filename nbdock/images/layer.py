@@ -1,0 +1,226 @@
+"""Making one layer: the entries of its packages, in order, as one deterministic tar in the store.
+
+A layer is known by its recipe: the keys of its packages and the policy of its tar. A recipe that
+the cache knows is never read, hashed or written again; otherwise entries flow from the packages
+through the tar writer into the blob store, hashed as they pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from nbdock import settings
+from nbdock.concurrency import gather_limited, in_stoppable_worker
+from nbdock.content import BlobStore, LayerCache, LayerRecord
+from nbdock.filetree import Entry, EntryKind, TarPolicy, TarWriter
+from nbdock.images.tree import through_links
+from nbdock.packages import Package, Progress
+
+__all__ = [
+    "copied_to_root",
+    "fetch_packages",
+    "make_layers",
+    "package_entries",
+    "recipe_key",
+    "write_entries",
+]
+
+NO_LINKS: Mapping[bytes, bytes] = {}
+
+_RECIPE_VERSION = 1
+"""Raised whenever the same packages would give other bytes than before."""
+
+
+def recipe_key(
+    packages: Sequence[Package], policy: TarPolicy, links: Mapping[bytes, bytes] = NO_LINKS
+) -> str:
+    """The identity of a layer of these packages, in this order, without reading them."""
+    shared = any(package.root == "/" for package in packages)
+    facts = [
+        _RECIPE_VERSION,
+        dataclasses.astuple(policy),
+        [(p.root, p.key) for p in packages],
+        sorted((a.hex(), b.hex()) for a, b in links.items()) if shared else [],
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _stands_alone(package: Package) -> bool:
+    """Whether the package has a place of its own (a store path) rather than sharing ``/``."""
+    return package.root != "/"
+
+
+def _place(package: Package) -> bytes:
+    return package.root.strip("/").encode("utf-8", "surrogateescape")
+
+
+def _parents(package: Package, seen: set[bytes]) -> Iterator[Entry]:
+    """The directories that lead to a store package, those not yet seen."""
+    place = _place(package)
+    for end, byte in enumerate(place):
+        if byte == 0x2F and place[:end] not in seen:
+            seen.add(place[:end])
+            yield Entry(
+                place[:end], EntryKind.DIRECTORY, mode=0o755, mtime=1, uname="root", gname="root"
+            )
+
+
+def package_entries(packages: Sequence[Package], policy: TarPolicy) -> Iterator[Entry]:
+    """The entries of packages where they stand in an image; of two at one path, the first.
+
+    The policy holds for store packages; packages at ``/`` keep their owners and times.
+    """
+    seen: set[bytes] = set()
+    for package in packages:
+        yield from _parents(package, seen)
+        alone = _stands_alone(package)
+        changes = dataclasses.asdict(policy) if alone else {}
+        prefix = _place(package) + b"/" if alone else b""
+        for entry in package.entries():
+            path = (prefix + entry.path).rstrip(b"/")
+            if path and path not in seen:
+                seen.add(path)
+                yield dataclasses.replace(entry, path=path, **changes) if alone else entry
+
+
+def copied_to_root(packages: Sequence[Package], policy: TarPolicy) -> Iterator[Entry]:
+    """The entries of packages at ``/``, wherever they stand otherwise (``copyToRoot``).
+
+    The policy's owner holds for all but packages of a set at ``/``, which know their owners.
+    """
+    uid, gid, mtime = policy.uid or 0, policy.gid or 0, policy.mtime or 0
+    for package in packages:
+        keep = package.root == "/" and package.package_set is not None
+        for entry in package.entries():
+            if not entry.path:
+                continue
+            if keep:
+                yield entry
+            else:
+                its_mtime = entry.mtime if package.root == "/" else mtime
+                yield dataclasses.replace(entry, uid=uid, gid=gid, mtime=its_mtime)
+
+
+async def fetch_packages(packages: Sequence[Package], *, progress: Progress | None = None) -> None:
+    """Have every package set fetch those of its own."""
+    sets = {id(p.package_set): p.package_set for p in packages if p.package_set is not None}
+    for package_set in sets.values():
+        own = [p for p in packages if p.package_set is package_set]
+        await package_set.fetch(own, progress=progress)
+
+
+def write_entries(
+    store: BlobStore, entries: Iterable[Entry], *, stop: threading.Event | None = None
+) -> LayerRecord:
+    """Write a layer of entries into the store. Called in worker threads.
+
+    Setting `stop` ends it at the next piece, leaving nothing in the store.
+    """
+    return _write(store, lambda tar: tar.write(entries), None, stop, None)
+
+
+def _write(
+    store: BlobStore,
+    fill: Callable[[TarWriter], None],
+    policy: TarPolicy | None,
+    stop: threading.Event | None,
+    on_bytes: Callable[[int], None] | None,
+) -> LayerRecord:
+    with store.writer() as blob:
+
+        def sink(piece: bytes | memoryview) -> None:
+            if stop is not None and stop.is_set():
+                raise asyncio.CancelledError
+            blob.write(piece)
+            if on_bytes:
+                on_bytes(len(piece))
+
+        tar = TarWriter(sink, policy=policy)
+        fill(tar)
+        tar.finish()
+        digest, size_bytes = blob.commit()
+    return LayerRecord(diff_id=digest, size_bytes=size_bytes, entry_count=tar.entry_count)
+
+
+def _write_layer(
+    store: BlobStore,
+    packages: Sequence[Package],
+    policy: TarPolicy,
+    links: Mapping[bytes, bytes],
+    stop: threading.Event,
+    on_bytes: Callable[[int], None],
+) -> LayerRecord:
+    """Write a layer of packages into the store."""
+
+    def fill_with_store_paths(tar: TarWriter) -> None:
+        # nixpkgs' layers, to the byte: absolute names, and of every file the same owner and time,
+        # which the writer knows how to do quickly.
+        seen: set[bytes] = set()
+        for package in packages:
+            tar.write(_parents(package, seen), prefix=b"/")
+            tar.write(package.entries(), prefix=b"/" + _place(package) + b"/")
+
+    if packages and all(map(_stands_alone, packages)):
+        return _write(store, fill_with_store_paths, policy, stop, on_bytes)
+    entries = through_links(package_entries(packages, policy), links)
+    return _write(store, lambda tar: tar.write(entries), None, stop, on_bytes)
+
+
+async def make_layers(
+    store: BlobStore,
+    cache: LayerCache,
+    layers: Sequence[Sequence[Package]],
+    policy: TarPolicy,
+    links: Mapping[bytes, bytes],
+    progress: Progress | None = None,
+) -> list[LayerRecord]:
+    """The layers of a plan: from the cache where their recipe is known, else made now.
+
+    Parameters
+    ----------
+    layers
+        The packages of each layer.
+    policy
+        Of the files of store packages.
+    links
+        The symlinks to directories of the image, through which packages at ``/`` are put.
+
+    Packages of new layers are fetched by their sets first; layers are written side by side.
+    """
+    keys = [recipe_key(layer, policy, links) for layer in layers]
+    known = cache.get_many(keys)
+    new = [i for i, key in enumerate(keys) if key not in known]
+    missing = [package for i in new for package in layers[i]]
+    await fetch_packages(missing, progress=progress)
+
+    stop = threading.Event()
+    total = sum(p.size_bytes for p in missing)
+    written = 0
+    lock = threading.Lock()
+
+    def on_bytes(count: int) -> None:
+        nonlocal written
+        with lock:
+            written += count
+            done = written
+        if progress:
+            progress("Writing layers", min(done, total), total)
+
+    def make(index: int) -> LayerRecord:
+        record = _write_layer(store, layers[index], policy, links, stop, on_bytes)
+        cache.put(keys[index], record)
+        return record
+
+    largest_first = sorted(new, key=lambda i: -sum(p.size_bytes for p in layers[i]))
+    made = await gather_limited(
+        [functools.partial(in_stoppable_worker, stop, make, i) for i in largest_first],
+        limit=settings.current().workers,
+    )
+    records = dict(zip(largest_first, made, strict=True))
+    return [records[i] if i in records else known[key] for i, key in enumerate(keys)]

@@ -1,0 +1,292 @@
+"""Writing an image to a file: a docker-archive, an OCI archive, or an OCI layout directory.
+
+Nothing is visible under the final name before it is whole: bytes go to a temporary name beside it,
+which is renamed at the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import functools
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbdock import settings
+from nbdock.concurrency import gather_limited, in_stoppable_worker, in_worker
+from nbdock.content import BlobStore, LayerCache, codec_named, codec_of_name, compressor
+from nbdock.errors import ArgumentTypeError, ContentError, StorageFullError, nearest
+from nbdock.images.archive import ArchiveMember, archive_pieces, archive_size_bytes, write_archive
+from nbdock.images.layerblobs import ensure_compressed, ensure_uncompressed
+from nbdock.oci import ArchiveManifest, Descriptor, Index, Manifest, MediaType
+from nbdock.packages import Progress
+
+if TYPE_CHECKING:
+    from nbdock.images.image import Image, ImageLayer
+
+__all__ = ["docker_archive_members", "save_image"]
+
+_FORMATS = ("docker-archive", "oci-archive", "oci")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    format: str
+    compression: str | None
+
+
+def _choose(path: Path, format: str | None, compression: str | None) -> _Choice:  # noqa: A002
+    if format is not None and format not in _FORMATS:
+        close = nearest(format, _FORMATS, count=1)
+        raise ArgumentTypeError(
+            f"There is no image format {format!r}.",
+            argument="format",
+            hint=f"Did you mean {close[0]}?" if close else f"Formats: {', '.join(_FORMATS)}.",
+        )
+    asked = codec_named(compression) if compression is not None else None
+    if asked not in (None, "none", "gzip", "zstd"):
+        raise ArgumentTypeError(
+            f"An image is not compressed with {asked}.",
+            argument="compression",
+            hint='Compressions: "none", "gz", "zstd".',
+        )
+    if format is None:
+        if ".oci" in path.suffixes:
+            format = "oci-archive"  # noqa: A001
+        else:
+            format = "oci" if not path.suffix or path.is_dir() else "docker-archive"  # noqa: A001
+    by_suffix = codec_of_name(path.name)
+    if format == "docker-archive":
+        if asked and by_suffix != "none" and asked != by_suffix:
+            raise ArgumentTypeError(
+                f"compression is {compression!r}, but the name ends in {path.suffix!r}.",
+                argument="compression",
+                hint="Give one of the two, or let them agree.",
+            )
+        return _Choice(format, asked or by_suffix)
+    if by_suffix != "none":
+        raise ArgumentTypeError(
+            f"An OCI archive is not compressed as a whole: {path.name!r}.",
+            argument="path",
+            hint='Name it ".oci.tar" and give compression="gz": its layers are compressed.',
+        )
+    return _Choice(format, asked)
+
+
+async def save_image(
+    image: Image,
+    path: Path,
+    *,
+    format: str | None = None,  # noqa: A002
+    compression: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Save an image (see `Image.save`)."""
+    choice = _choose(path, format, compression)
+    path = Path(os.path.abspath(path.expanduser()))
+    if not path.parent.is_dir():
+        raise ContentError(
+            f"There is no directory {str(path.parent)!r} to save {path.name!r} in.",
+            path=str(path),
+            hint="Make it first, or choose another path.",
+        )
+    if choice.format != "oci" and path.is_dir():
+        raise ContentError(f"{str(path)!r} is a directory.", path=str(path),
+                           hint="Choose the name of a file in it.")  # fmt: skip
+    if choice.format == "oci" and path.exists() and not _replaceable(path):
+        raise ContentError(
+            f"{str(path)!r} is there already and is not an OCI layout.",
+            path=str(path),
+            hint="Choose another path, or remove it first.",
+        )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        if choice.format == "oci":
+            await _write_layout(image, choice, temporary)
+            await in_worker(_replace_directory, temporary, path)
+        else:
+            await _write_file(image, choice, temporary, progress)
+            os.replace(temporary, path)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        await in_worker(_discard, temporary)
+    return path
+
+
+def _explain(error: OSError, path: Path) -> ContentError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StorageFullError(
+            f"No room on the disk for {str(path)!r}.",
+            path=str(path),
+            hint="Nothing half-written was left. Make room, or choose another place.",
+        )
+    return ContentError(
+        f"{str(path)!r} cannot be written: {error.strerror}.",
+        path=str(path),
+        hint="Choose a directory in which you may write.",
+    )
+
+
+def _replaceable(path: Path) -> bool:
+    return path.is_dir() and ((path / "oci-layout").is_file() or not any(path.iterdir()))
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _replace_directory(new: Path, path: Path) -> None:
+    old = new.with_suffix(".old")
+    if path.exists():
+        os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        if old.exists():
+            os.rename(old, path)
+        raise
+    _discard(old)
+
+
+async def _write_file(
+    image: Image, choice: _Choice, temporary: Path, progress: Progress | None
+) -> None:
+    if choice.format == "oci-archive":
+        members, compression = await oci_members(image, choice.compression), "none"
+    else:
+        members, compression = await docker_archive_members(image), choice.compression or "none"
+    if compression == "none":
+        await write_archive(image.store, members, temporary)
+    else:
+        stop = threading.Event()
+        await in_stoppable_worker(
+            stop, _write_compressed, image.store, members, compression, temporary, progress, stop
+        )
+
+
+def _write_compressed(
+    store: BlobStore,
+    members: Sequence[ArchiveMember],
+    compression: str,
+    path: Path,
+    progress: Progress | None,
+    stop: threading.Event,
+) -> None:
+    total = archive_size_bytes(members)
+    done = 0
+    with (
+        open(path, "xb", buffering=0) as sink,
+        compressor(compression, sink.write) as stream,
+    ):
+        for piece in archive_pieces(store, members):
+            stream.write(piece)
+            done += len(piece)
+            if stop.is_set():
+                return
+            if progress:
+                progress("Compressing", done, total)
+        stream.finish()
+
+
+async def _each_layer(image: Image, compression: str) -> list[Descriptor]:
+    """Every layer in one form, made where it is missing, several at a time."""
+
+    def one(layer: ImageLayer) -> Descriptor:
+        if compression == "none":
+            return ensure_uncompressed(image.store, layer.descriptor, layer.diff_id)
+        with LayerCache(image.store) as cache:
+            return ensure_compressed(
+                image.store, cache, layer.descriptor, layer.diff_id, compression
+            )
+
+    return await gather_limited(
+        [functools.partial(in_worker, one, layer) for layer in image.layers],
+        limit=settings.current().workers,
+    )
+
+
+async def docker_archive_members(image: Image) -> list[ArchiveMember]:
+    """The members of the docker-archive of an image: what ``docker load`` takes."""
+    layers = await _each_layer(image, "none")
+    config = image.config.to_bytes()
+    config_name = f"{image.id.hex}.json"
+    names = [f"{layer.digest.hex}/layer.tar" for layer in layers]
+    manifest = ArchiveManifest(
+        config=config_name,
+        repo_tags=(image.reference,) if image.name and image.tag else (),
+        layers=tuple(names),
+    )
+    # A layer that stands twice in the image stands once in the archive.
+    blobs = dict(zip(names, layers, strict=True))
+    return [
+        *(
+            ArchiveMember(name, layer.size_bytes, blob=layer.digest)
+            for name, layer in blobs.items()
+        ),
+        ArchiveMember.of(config_name, config),
+        ArchiveMember.of("manifest.json", ArchiveManifest.dump([manifest])),
+    ]
+
+
+async def oci_members(image: Image, compression: str | None) -> list[ArchiveMember]:
+    """The files of the OCI layout of an image; its layers compressed anew if asked for."""
+    manifest: Manifest = image.manifest
+    data = image.store.read(image.digest, limit_bytes=settings.current().json_limit_bytes)
+    descriptor = image.descriptor
+    if compression is not None:
+        layers = await _each_layer(image, compression)
+        if tuple(layer.digest for layer in layers) != tuple(b.digest for b in manifest.layers):
+            manifest = Manifest(
+                config=Descriptor(MediaType.OCI_CONFIG, image.id, manifest.config.size_bytes),
+                layers=tuple(layers),
+                annotations=manifest.annotations,
+            )
+            data = manifest.to_bytes()
+            descriptor = manifest.descriptor()
+    annotations = {}
+    if image.tag:
+        # The layout's reference is the tag; tools that know full names read the other two.
+        annotations = {
+            "io.containerd.image.name": image.reference,
+            "org.opencontainers.image.ref.name": image.tag,
+        }
+    entry = Descriptor(
+        descriptor.media_type, descriptor.digest, descriptor.size_bytes, annotations=annotations
+    )
+    blobs = {blob.digest: blob.size_bytes for blob in (*manifest.layers, manifest.config)}
+    return [
+        ArchiveMember.of("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
+        ArchiveMember.of("index.json", Index(manifests=(entry,)).to_bytes()),
+        ArchiveMember.of(f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}", data),
+        *(
+            ArchiveMember(f"blobs/{digest.algorithm}/{digest.hex}", size, blob=digest)
+            for digest, size in blobs.items()
+        ),
+    ]
+
+
+async def _write_layout(image: Image, choice: _Choice, directory: Path) -> None:
+    members = await oci_members(image, choice.compression)
+
+    def write(member: ArchiveMember) -> None:
+        place = directory / member.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open(place, "xb", buffering=0) as file:
+            if member.blob is None:
+                file.write(member.data)
+            else:
+                image.store.copy_blob_to(member.blob, file.fileno(), size_bytes=member.size_bytes)
+
+    await gather_limited(
+        [functools.partial(in_worker, write, member) for member in members],
+        limit=settings.current().workers,
+    )
