@@ -157,7 +157,8 @@ class Entry:
         """The whole content of a file, for files known to be small."""
         if self.content is None:
             raise ArchiveError(f"{os.fsdecode(self.path)!r} is a {self.kind.value}: no content.")
-        return b"".join(self.content.chunks())
+        # A piece may be a view of a buffer that the next piece overwrites.
+        return b"".join(map(bytes, self.content.chunks()))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
