@@ -224,11 +224,23 @@ class Converter:
 
     def _binary(self, node: tree_sitter.Node) -> Steps:
         operator = node.child_by_field_name("operator")
+        self._refuse_chain(node)
         left = yield self._field(node, "left")
         right = yield self._field(node, "right")
         symbol = operator.type if operator is not None else "?"
         start = self._offset(operator.start_byte if operator is not None else node.start_byte)
         return Binary(*self._span(node), symbol, left, right, start)
+
+    def _refuse_chain(self, node: tree_sitter.Node) -> None:
+        """`a == b == c` has no meaning in Nix; the grammar lets it pass."""
+        operators = [n.child_by_field_name("operator") for n in (node, *node.children)
+                     if n.type == "binary_expression"]  # fmt: skip
+        own, *inner = (operator.type if operator else "" for operator in operators)
+        for group in (_EQUALITIES, _COMPARISONS):
+            if own in group and group.intersection(inner) and operators[0] is not None:
+                raise self._error(self._offset(operators[0].start_byte),
+                                  "Comparisons cannot be chained",
+                                  f"Write `a {own} b && b {own} c`.")  # fmt: skip
 
     def _if(self, node: tree_sitter.Node) -> Steps:
         condition = yield self._field(node, "condition")
