@@ -6,18 +6,20 @@ from nbdock.packages.dpkgrecords import (
     installed_from_records,
     records_closure,
 )
+from nbdock.packages.local import directory
 from nbdock.packages.package import Package, PackageSet, Progress
 from nbdock.packages.texts import script, text_file
 
-__all__ = [
+__all__ = [  # noqa: RUF022, in order of importance
+    "Package",
+    "PackageSet",
     "Closure",
+    "resolve_closure",
+    "directory",
+    "text_file",
+    "script",
     "InstalledPackage",
     "installed_from_records",
     "records_closure",
-    "Package",
-    "PackageSet",
     "Progress",
-    "resolve_closure",
-    "script",
-    "text_file",
 ]
