@@ -47,11 +47,11 @@ def colon(name: str) -> Advice:
     return "An attribute is given with `=`, not with `:`", f"Write `{name} = value;`."
 
 
-def about_token(token: Token, before: Token | None, after: Token, text: str) -> Advice | None:
+def about_token(token: Token, after: Token) -> Advice | None:
     """What is wrong with a token wherever it stands."""
+    if token.kind is Kind.UNCLOSED and token.text == "${":
+        return "This `${` is never closed", "Add the `}` after the name."
     if token.kind is Kind.UNCLOSED:
-        if token.text == "/*":
-            return "This comment is never closed", "Add `*/` where it ends."
         if token.text.startswith("/*"):
             return "This comment is never closed", "Add `*/` where it ends."
         where = "before the end of the line" if token.text == '"' else "where it ends"
@@ -79,7 +79,6 @@ def about_token(token: Token, before: Token | None, after: Token, text: str) -> 
         return "A `\\` has no meaning outside of strings", (
             "A value may go on in the next line without it."
         )
-    del before, text
     return f"The character {token.text!r} has no meaning here", (
         "Put text in double quotes."
     )  # fmt: skip
@@ -97,7 +96,7 @@ def instead_of_equals(name: str, first: Token, token: Token) -> Advice | None:
         token.kind is Kind.OPEN_STRING or token.text in (",", "}")
     ):
         return "A set needs a name and a value for each attribute", (
-            'Write a list in brackets: [ "a" "b" ].'
+            'Write { "a" = { }; "b" = { }; }, or a list in brackets: [ "a" "b" ].'
         )
     if token.text in (",", "}") and token.kind is Kind.SYMBOL:
         return f"The attribute {name} has no value", (
@@ -113,6 +112,8 @@ def instead_of_equals(name: str, first: Token, token: Token) -> Advice | None:
 def instead_of_name(token: Token, before: Token | None) -> Advice | None:
     """What stands where the name of an attribute is expected."""
     quote = f'Put it in quotes: "{token.text}".'
+    if before is not None and before.text == "." and token.kind in (Kind.SYMBOL, Kind.END):
+        return "A name is missing after the `.`", None
     if token.kind is Kind.KEYWORD and token.text in KEYWORDS:
         return f"`{token.text}` is a word of the language and cannot be a name", quote
     if token.kind is Kind.NUMBER:
@@ -167,7 +168,9 @@ def quoted_name(operator: Token, text: str) -> Advice | None:
     )
 
 
-def in_list(token: Token, before: Token | None, after: Token, *, closed: bool) -> Advice | None:
+def in_list(
+    token: Token, before: Token | None, after: Token, text: str, *, closed: bool
+) -> Advice | None:
     """What cannot stand between the elements of a list; `closed`: its `]` comes before an `=`."""
     if token.text == "," and token.kind is Kind.SYMBOL:
         return "The elements of a list are separated by spaces, not commas", "Delete the comma."
@@ -181,11 +184,9 @@ def in_list(token: Token, before: Token | None, after: Token, *, closed: bool) -
         )
     if token.kind is Kind.NAME and after.text in (":", "@"):
         return "In a list, a function needs parentheses", "Write `[ (x: ...) ]`."
-    if token.text in ("++", "+") and before is not None and before.end == token.start:
-        word = before.text + token.text
-        return f"The `{token.text}` after {before.text} is read as an operator", (
-            f'If it belongs to a name, quote the name: "{word}", as in apt."{word}".'
-        )
+    adjacent = before is not None and before.end == token.start
+    if adjacent and (problem := quoted_name(token, text)):
+        return problem
     if token.text in ("++", "+", "-", "*", "//", "==", "&&", "||", "!", "<", ">", "?"):
         if token.text in ("-", "!"):
             return f"In a list, `{token.text}` needs parentheses", f"Write `[ ({token.text}x) ]`."

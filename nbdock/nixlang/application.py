@@ -16,6 +16,7 @@ from nbdock.nixlang.values import (
     Lambda,
     Thunk,
     Withheld,
+    capital,
     describe,
 )
 
@@ -49,10 +50,11 @@ def apply(evaluator: Evaluator, function: Any, argument: Any) -> Steps:
             return interop.call(function, plain)
         except NbdockError as error:
             raise evaluator.located(error, None) from error
-    hint = None
-    if isinstance(function, AttributeSet | list | str):
-        hint = "Two values side by side are a call; is a `;` or an operator missing between them?"
-    raise Fault(f"{describe(function)[:1].upper()}{describe(function)[1:]} cannot be called", hint)
+    raise Fault(
+        f"{capital(describe(function))} cannot be called",
+        "Two values side by side are a call. Is a `;` or an operator missing between them, "
+        "or the brackets of a list around them?",
+    )
 
 
 def _apply_lambda(evaluator: Evaluator, function: Lambda, argument: Any) -> Steps:

@@ -28,6 +28,7 @@ from nbdock.nixlang.values import (
     Lambda,
     Thunk,
     adopt,
+    capital,
     describe,
     with_context,
 )
@@ -84,7 +85,7 @@ def _refuse(name: str, reason: str, evaluator: Evaluator, argument: Any) -> Step
     # `import <nixpkgs>`, where the search path leads to something that Python provides.
     if name == "import" and not isinstance(value, str | PurePath):
         return value
-    raise Fault(f"`{name}` does not work in a cell: {reason}")
+    raise Fault(f"`{name}` does not work in a cell", f"{capital(reason)}.")
 
 
 # What the functions need of their arguments.

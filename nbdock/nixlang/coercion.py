@@ -17,6 +17,7 @@ from nbdock.nixlang.values import (
     Fault,
     Lambda,
     Withheld,
+    capital,
     describe,
     with_context,
 )
@@ -73,17 +74,13 @@ def coerce(evaluator: Evaluator, value: Any) -> Steps:
         hint = 'Write `builtins.concatStringsSep " " list`.'
     elif value is None:
         hint = "Is it set? `if x != null then ... else ...`."
-    raise Fault(f"{_capital(describe(value))} cannot stand in a string", hint)
+    raise Fault(f"{capital(describe(value))} cannot stand in a string", hint)
 
 
 def _has_own_text(value: object) -> bool:
     """Whether the class of an object says what `str` gives: a list's and a function's do not."""
     own: object = type(value).__str__
     return own is not object.__str__
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def to_string(evaluator: Evaluator, value: Any) -> Steps:

@@ -8,6 +8,7 @@ numbers that do not fit.
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING
 
 from nbdock.errors import CellSyntaxError
@@ -181,12 +182,34 @@ class Converter:
     def _list(self, node: tree_sitter.Node) -> Steps:
         items = []
         for child in node.children_by_field_name("element"):
-            items.append((yield self.node(child)))  # noqa: PERF401
+            items.append((yield self.node(child)))
+            if len(items) > 1:
+                self._refuse_dotted(items[-2], items[-1])
         return ListNode(*self._span(node), tuple(items))
 
     def _apply(self, node: tree_sitter.Node) -> Steps:
         function = yield self._field(node, "function")
-        return Apply(*self._span(node), function, (yield self._field(node, "argument")))
+        argument = yield self._field(node, "argument")
+        self._refuse_dotted(function, argument)
+        return Apply(*self._span(node), function, argument)
+
+    def _refuse_dotted(self, before: Node, number: Node) -> None:
+        """`apt.python3.11` means `apt.python3` and the number `.11`; nobody means that."""
+        if not isinstance(number, Literal) or number.start != before.end:
+            return
+        if isinstance(before, Apply):
+            before = before.argument
+        if not isinstance(before, Variable | Select):
+            return
+        text = self._source.text
+        start = before.path[-1].start if isinstance(before, Select) else number.start + 1
+        found = re.compile(r"[\w.+\-]*").match(text, start)
+        name = found.group() if found else text[start : number.end]
+        raise self._error(
+            start,
+            f"The name {name} is read as a name and a number",
+            f'Quote the name: "{name}", as in apt."{name}".',
+        )
 
     def _select(self, node: tree_sitter.Node) -> Steps:
         subject = yield self._field(node, "expression")

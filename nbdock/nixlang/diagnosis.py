@@ -112,7 +112,7 @@ class _Reader:
     def _unexpected(self, message: str, hint: str | None = None) -> NoReturn:
         """The token at hand cannot stand here; say why, or else `message` after the last token."""
         token = self._token
-        if problem := advice.about_token(token, self._before, self._peek(), self._source.text):
+        if problem := advice.about_token(token, self._peek()):
             self._fail(token, *problem)
         closers = _CLOSERS.values()
         if self._open:
@@ -146,6 +146,8 @@ class _Reader:
         first, second = self._tokens[0], self._tokens[1]
         if second.text == ":" and first.kind is Kind.NAME:
             self._fail(second, *advice.colon(first.text))
+        if second.text == "==" and first.kind is Kind.NAME and token.text == ";":
+            self._fail(second, *(advice.instead_of_equals(first.text, first, second) or ("", None)))
         if token.text == ";":
             self._fail(
                 token,
@@ -225,6 +227,9 @@ class _Reader:
             return
         start = self._parts[-1]
         token, before = self._tokens[start], self._tokens[start - 1]
+        if before.kind is Kind.NUMBER and before.end == token.start:
+            number = Token(Kind.NUMBER, before.text + token.text, before.start, token.end)
+            self._fail(before, *(advice.instead_of_name(number, None) or ("", None)))
         if token.kind in (Kind.NAME, Kind.OPEN_STRING):
             self._fail(
                 before.end,
@@ -270,7 +275,11 @@ class _Reader:
                 if problem := advice.instead_of_name(token, self._before):
                     self._fail(token, *problem)
                 if opening is not None and opening.text == "let":
-                    self._unexpected("Here a name or `in` is expected")
+                    self._fail(
+                        token,
+                        "Here a name or `in` is expected",
+                        "After the bindings of `let` comes `in`: `let a = 1; in { ... }`.",
+                    )
                 self._unexpected("Here the name of an attribute is expected")
             if not self._is("."):
                 return
@@ -288,9 +297,9 @@ class _Reader:
         elif self._is("with", "assert"):
             self._next()
             yield self._expression()
-            self._expect(
-                ";", f"After `{token.text} ...` a `;` is missing", f"Write `{token.text} ...; ...`."
-            )
+            if not self._is(";"):
+                self._missing_after(token)
+            self._next()
             yield self._expression()
         elif self._is("if"):
             self._next()
@@ -308,6 +317,14 @@ class _Reader:
         else:
             yield self._operation()
 
+    def _missing_after(self, token: Token) -> NoReturn:
+        """`with pkgs [ hello ]`: the list was read as an argument; the `;` lacks before it."""
+        message = f"After `{token.text}` and its value a `;` is missing"
+        hint = f"Write `{token.text} ...; ...`."
+        if len(self._parts) > 1 and self._at_end():
+            self._fail(self._tokens[self._parts[1] - 1].end, message, hint)
+        self._unexpected(message, hint)
+
     def _function(self) -> Steps:
         if self._token.kind is Kind.NAME:
             self._next()
@@ -319,7 +336,11 @@ class _Reader:
             if self._is("@"):
                 self._next()
                 self._next()
-        self._expect(":", "After the parameters a `:` is missing", "Write `{ a, b }: ...`.")
+        self._expect(
+            ":",
+            "After the parameters of a function a `:` is missing",
+            "Write `{ a, b }: ...`; or, for a set, `{ inherit a b; }`.",
+        )
         yield self._expression()
 
     def _is_formals(self) -> bool:
@@ -439,7 +460,9 @@ class _Reader:
                 yield self._select()
                 continue
             closed = advice.is_closed(self._tokens, self._index)
-            if problem := advice.in_list(token, self._before, self._peek(), closed=closed):
+            if problem := advice.in_list(
+                token, self._before, self._peek(), self._source.text, closed=closed
+            ):
                 self._fail(token, *problem)
             if self._is(";", "=") or (self._is("}") and self._open[-1] is opening):
                 self._fail(opening, *advice.unclosed(opening, "]"))
@@ -457,10 +480,12 @@ class _Reader:
         self._parts = outer
         if not self._is(expected):
             if self._is("=") and opening.text == "(":
+                before = self._tokens[max(self._tokens.index(opening) - 1, 0)]
+                name = before.text if before.kind is Kind.NAME else "function"
                 self._fail(
-                    self._token,
+                    opening,
                     "Arguments are given as a set, in braces",
-                    "Write `function { name = value; }`.",
+                    f"Write `{name} {{ name = value; }}`.",
                 )
             if self._is(";") and opening.text == "(":
                 self._fail(opening, *advice.unclosed(opening, expected))

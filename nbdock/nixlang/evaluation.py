@@ -48,6 +48,7 @@ from nbdock.nixlang.values import (
     Lambda,
     Thunk,
     adopt,
+    capital,
     describe,
 )
 
@@ -337,7 +338,7 @@ class Evaluator:
             return (yield self.force(attribute.value))
         if describe(subject) in _PLAIN or isinstance(subject, Lambda):
             raise interop.Missing(
-                f"{describe(subject).capitalize()} has no attributes, so not {name!r}", None, step
+                f"{capital(describe(subject))} has no attributes, so not {name!r}", None, step
             )
         return interop.attribute_of(subject, name)
 
@@ -441,7 +442,7 @@ class Evaluator:
         try:
             return (yield apply(self, function, argument))
         except Fault as fault:
-            advice = undefined.call_advice(self.source.text, node, fault.hint)
+            advice = undefined.call_advice(node, fault.hint)
             fault.hint = advice
             raise self.located(fault, fault.node or node) from fault.__cause__
 

@@ -18,7 +18,7 @@ from nbdock.errors import (
     PackageNotFoundError,
     nearest,
 )
-from nbdock.nixlang.values import Fault, Withheld, adopt, describe
+from nbdock.nixlang.values import Fault, Withheld, adopt, capital, describe
 
 __all__ = [
     "Missing",
@@ -116,9 +116,7 @@ def attribute_of(subject: Any, name: str) -> Any:
         missing = Missing(problem.message, problem.hint)
         raise missing from problem
     raise Missing(
-        f"{describe(subject).capitalize()} has no attribute {name!r}"
-        if not describe(subject).startswith("the Python")
-        else f"{describe(subject)[:1].upper()}{describe(subject)[1:]} has no attribute {name!r}",
+        f"{capital(describe(subject))} has no attribute {name!r}",
         suggestion(name, _public_names(subject)),
     )
 

@@ -131,7 +131,11 @@ def tokens(text: str) -> list[Token]:
             add(Kind.URI if match["uri"] else Kind.NUMBER, match.end())
     opened = next((token for mode, token in modes if mode in ('"', "''") and token), None)
     if opened is not None:
-        # Everything after the opening quotes was read as text; say so with one token.
+        # Everything after the opening quotes was read as text; say so with one token. Quotes that
+        # were opened in an interpolation were meant to end the string: that lacks its brace.
+        index = next(i for i, (_mode, token) in enumerate(modes) if token is opened)
+        if len(modes) > index + 2 and modes[index + 1][1] is not None:
+            opened = modes[index + 1][1] or opened
         found = [token for token in found if token.start < opened.start]
         found.append(Token(Kind.UNCLOSED, opened.text, opened.start, len(text)))
     found.append(Token(Kind.END, "", len(text), len(text)))

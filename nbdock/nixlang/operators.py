@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from nbdock.nixlang.values import Fault, describe
+from nbdock.nixlang.values import Fault, capital, describe
 
 __all__ = ["arithmetic", "float_text", "less", "number"]
 
@@ -64,11 +64,7 @@ def less(left: Any, right: Any) -> bool:
         return str.__lt__(left, right)
     if isinstance(left, PurePath) and isinstance(right, PurePath):
         return str(left) < str(right)
-    raise Fault(f"{_capital(describe(left))} cannot be compared with {describe(right)}")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    raise Fault(f"{capital(describe(left))} cannot be compared with {describe(right)}")
 
 
 def float_text(value: float) -> str:

@@ -132,6 +132,8 @@ def _is_bindings(found: list[Token]) -> bool:
     """Whether a cell is bindings: nothing, `inherit`, or an attribute path and `=`."""
     if found[0].kind is Kind.END or found[0].text == "inherit":
         return True
+    if found[0].kind is Kind.KEYWORD and found[1].text == "=":
+        return True
     index = 0
     while True:
         end = _after_attribute_name(found, index)

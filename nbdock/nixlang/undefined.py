@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbdock.nixlang.syntax import Apply, Literal, Select, StringNode, Variable
+from nbdock.nixlang.syntax import Apply, StringNode, Variable
 
 __all__ = ["advice", "call_advice"]
 
@@ -40,13 +40,10 @@ def advice(text: str, node: Variable, siblings: frozenset[str]) -> str | None:
     return _PYTHON.get(node.name)
 
 
-def call_advice(text: str, node: Apply, hint: str | None) -> str | None:
+def call_advice(node: Apply, hint: str | None) -> str | None:
     """The hint for a call that failed, from how it is written."""
     function, argument = node.function, node.argument
     adjacent = function.end == argument.start
-    if adjacent and isinstance(function, Select) and isinstance(argument, Literal):
-        name = text[function.path[-1].start : argument.end]
-        return f'A name with a dot in it stands in quotes: "{name}", as in apt."{name}".'
     if adjacent and isinstance(function, StringNode) and isinstance(argument, StringNode):
         return "A string over several lines stands between '' and ''."
     return hint

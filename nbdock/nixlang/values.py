@@ -27,6 +27,7 @@ __all__ = [
     "Thunk",
     "Withheld",
     "adopt",
+    "capital",
     "describe",
     "takes_keywords",
     "with_context",
@@ -204,6 +205,11 @@ def describe(value: Any) -> str:
     if name == "module":
         return f"the Python module {getattr(value, '__name__', name)}"
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def capital(text: str) -> str:
+    """The text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 _NAMES: tuple[tuple[Any, str], ...] = (
