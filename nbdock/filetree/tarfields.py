@@ -43,10 +43,10 @@ def number(field: bytes, offset: int) -> int:
         Anything else.
     """
     first = field[0]
-    if first & 0x80:
-        bits = 8 * len(field) - 1
-        value = int.from_bytes(field, "big") - (1 << bits)
-        return value - (1 << bits) if first & 0x40 else value
+    if first == 0x80:
+        return int.from_bytes(field[1:], "big")
+    if first == 0xFF:
+        return int.from_bytes(field, "big", signed=True)
     text = field.partition(b"\0")[0].strip(b" ")
     if not text:
         return 0

@@ -238,7 +238,10 @@ class _Reader:
                 self._globals[key] = value
             else:
                 self._globals.pop(key, None)
-        if sum(map(len, self._globals)) > self.header_limit_bytes:
+        if (
+            sum(len(key) + len(text) for key, text in self._globals.items())
+            > self.header_limit_bytes
+        ):
             raise ArchiveError(f"The global headers at byte {offset} are too long.", offset=offset)
         untouched = not extension.records and extension.long_name is extension.long_link is None
         return None if untouched else extension

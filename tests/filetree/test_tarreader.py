@@ -51,7 +51,7 @@ def members(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
     info.mode = draw(st.integers(0, 0o7777))
     info.uid, info.gid = draw(small), draw(small)
     info.mtime = draw(st.one_of(st.integers(0, 2**40), st.integers(-(2**35), -1)))
-    info.uname, info.gname = draw(st.text("ab0é", max_size=31)), draw(st.text("xy", max_size=31))
+    info.uname, info.gname = draw(st.text("ab0é", max_size=15)), draw(st.text("xy", max_size=31))
     if info.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
         info.linkname = os.fsdecode(draw(path))
         assume(info.linkname != info.name)
