@@ -14,13 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from IPython.core.magic import (
-    Magics,
-    cell_magic,
-    magics_class,
-    no_var_expand,
-    output_can_be_silenced,
-)
+from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
 from nbdock.concurrency import in_worker
 from nbdock.errors import ArgumentError, UnavailableError
@@ -39,10 +33,13 @@ __all__ = ["BuildMagics"]
 
 @magics_class
 class BuildMagics(Magics):
-    """The build magics of a shell."""
+    """The build magics of a shell.
+
+    A ``;`` at the end of a cell does not silence its output, as it does elsewhere in IPython: it
+    is how bindings end.
+    """
 
     @no_var_expand
-    @output_can_be_silenced
     @cell_magic
     def buildImage(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
         """Build an image with one new layer: contents at /, on a base if there is one.
@@ -58,7 +55,6 @@ class BuildMagics(Magics):
         return self._build("buildImage", line, cell)
 
     @no_var_expand
-    @output_can_be_silenced
     @cell_magic
     def buildLayeredImage(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
         """Build an image whose packages lie in many layers, so that images share them.

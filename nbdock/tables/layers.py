@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbdock.images import Image
+from nbdock.tables.subjects import expect_image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ def layer_table(image: Image) -> pd.DataFrame:
     """
     import pandas as pd
 
+    image = expect_image(image)
     columns: dict[str, list[object]] = {
         name: []
         for name in (

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from nbdock.images import Image, installed_closure
 from nbdock.layering import LayerPlan, popularity
 from nbdock.packages import Closure
+from nbdock.tables.subjects import expect_image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,10 +49,10 @@ def package_table(x: Image | Closure) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if isinstance(x, Image):
-        closure, layer_of = _of_image(x)
+    if isinstance(x, Closure):
+        closure, layer_of = x, dict[str, int]()
     else:
-        closure, layer_of = x, {}
+        closure, layer_of = _of_image(expect_image(x))
     counts = {package.key: count for package, count in popularity(closure)}
     reached = _closure_sizes(closure)
     referrers = dict.fromkeys(closure.by_key, 0)
