@@ -165,13 +165,11 @@ class LayerCache:
     ) -> None:
         """Remember the blob that a layer was compressed into by `compressor`."""
         codec, chosen = codec_named(algorithm), _level(algorithm, level)
-        row = (
-            str(diff_id), codec, chosen, encoder_version(codec), json.dumps(descriptor.to_json()),
-        )  # fmt: skip
+        text = json.dumps(descriptor.to_json(), default=dict)
         self._database.write(
             "INSERT OR REPLACE INTO compressed (diff_id, algorithm, level, encoder, descriptor) "
             "VALUES (?, ?, ?, ?, ?)",
-            [row],
+            [(str(diff_id), codec, chosen, encoder_version(codec), text)],
         )
 
     # Small derived data

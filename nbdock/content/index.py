@@ -80,7 +80,8 @@ class ImageIndex:
     def set(self, name: str, descriptor: Descriptor) -> None:
         """Let `name` stand for `descriptor` from now on."""
         _check_name(name)
-        new = dict(descriptor.to_json())
+        # As it will come back from the file, so that what is set already is recognised.
+        new = json.loads(json.dumps(descriptor.to_json(), default=dict))
         new["annotations"] = {**(new.get("annotations") or {}), _REF_NAME: name}
 
         def put(entries: list[Any]) -> list[Any]:
@@ -100,6 +101,9 @@ class ImageIndex:
         return self._update(lambda entries: [e for e in entries if _name_of(e) != name])
 
     def _update(self, change: Callable[[list[Any]], list[Any]]) -> bool:
+        present = self._read()["manifests"]
+        if change(present) == present:
+            return False
         with self._locked():
             document = self._read(heal=True)
             entries = change(document["manifests"])

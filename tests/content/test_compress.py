@@ -45,7 +45,7 @@ def compress(data: bytes, algorithm: str, *, cut: int = 1 << 18, **options: int)
     return bytes(out)
 
 
-SIZES = [0, 1, 1000, MIB - 1, MIB, MIB + 1, 3 * MIB, 9 * MIB + 12345]
+SIZES = [0, 1, 1000, MIB - 1, MIB, MIB + 1, 3 * MIB, 5 * MIB + 12345]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -104,10 +104,11 @@ def test_bytes_do_not_depend_on_how_the_input_is_cut(size: int, cuts: list[int])
 
 @pytest.mark.parametrize("algorithm", ["gzip", "zstd"])
 def test_bytes_do_not_depend_on_the_number_of_workers(algorithm: str) -> None:
-    data = compressible(20 * MIB)
+    # Long enough for several of the jobs that zstd cuts (2 MiB at level 1).
+    data = compressible(7 * MIB)
     made = {
-        compress(data, algorithm, workers=workers, cut=cut)
-        for workers, cut in ((1, 1 << 20), (2, 300_001), (5, 20 * MIB))
+        compress(data, algorithm, workers=workers, cut=cut, level=1)
+        for workers, cut in ((1, 1 << 20), (2, 300_001), (5, 7 * MIB))
     }
     assert len(made) == 1
 
@@ -118,8 +119,8 @@ import hashlib, random, sys
 from nbdock.content import compressor
 chosen = random.Random(4)
 words = [chosen.randbytes(chosen.randint(2, 12)) for _ in range(2000)]
-data = b"".join(chosen.choices(words, k=150_000)) + bytes(70_000)
-for algorithm, levels in (("gzip", (1, 6, 9)), ("zstd", (1, 3))):
+data = b"".join(chosen.choices(words, k=140_000)) + bytes(70_000)
+for algorithm, levels in (("gzip", (1, 6)), ("zstd", (3,))):
     for level in levels:
         hasher = hashlib.sha256()
         with compressor(algorithm, hasher.update, level=level, workers=1) as stream:
@@ -136,7 +137,7 @@ def test_bytes_do_not_depend_on_the_processor(processor: str) -> None:
     command = [os.path.realpath(sys.executable), "-c", ON_ANOTHER_PROCESSOR]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     here = subprocess.run(command, capture_output=True, check=True, env=environment)
-    assert len(here.stdout.splitlines()) == 5
+    assert len(here.stdout.splitlines()) == 3
     emulated = [emulator, "-cpu", processor] if emulator else []
     there = subprocess.run([*emulated, *command], capture_output=True, check=True, env=environment)
     assert there.stdout == here.stdout

@@ -290,7 +290,7 @@ except CodecError as error:
 def test_ten_gigabytes_of_zeros_stop_at_the_limit(
     codec: str, limit: str, value: int, tmp_path: Path
 ) -> None:
-    unit = 64 << 20
+    unit = 16 << 20
     small = COMPRESS[codec](bytes(unit))
     with open(tmp_path / "bomb", "wb") as bomb:
         bomb.writelines(small for _ in range((10 << 30) // unit))

@@ -23,7 +23,7 @@ from nbdock.errors import (
     InvalidReferenceError,
     SizeMismatchError,
 )
-from nbdock.oci import Descriptor, Digest, MediaType
+from nbdock.oci import Descriptor, Digest, MediaType, Platform
 
 
 @pytest.fixture
@@ -227,6 +227,16 @@ def test_descriptors_come_back_as_they_were_set(store: BlobStore) -> None:
     )
     store.set_image("a", noted)
     assert store.get_image("a") == noted
+    full = Descriptor(
+        plain.media_type, plain.digest, plain.size_bytes, annotations={"note": "x"},
+        platform=Platform.parse("linux/arm64/v8"), urls=("https://example.org/a",), data=b"{}",
+        artifact_type="a/b", extra={"com.example": {"deep": [1, {"x": None}]}},
+    )  # fmt: skip
+    store.set_image("full", full)
+    assert store.get_image("full") == full
+    before = (store.home / "index.json").stat().st_ino
+    store.set_image("full", full)
+    assert (store.home / "index.json").stat().st_ino == before
 
 
 def test_setting_what_is_set_writes_nothing(store: BlobStore) -> None:
