@@ -81,7 +81,7 @@ class Settings:
     cell_text_limit_bytes: int = 256 << 10
     """The longest cell that is read. Bytes."""
 
-    cell_steps_limit: int = 1_000_000
+    cell_steps_limit: int = 250_000
     """How many steps the evaluation of a cell may take before it counts as endless. Count."""
 
     cell_depth_limit: int = 20_000

@@ -16,6 +16,7 @@ from nbdock.nixlang.values import (
     Lambda,
     Thunk,
     Withheld,
+    adopt,
     capital,
     describe,
 )
@@ -89,7 +90,7 @@ def call_from_python(evaluator: Evaluator, function: Any, argument: Any) -> Any:
     """Call a function of the cell from Python, with and for plain values."""
 
     def steps() -> Steps:
-        value = yield apply(evaluator, function, Thunk(None, None, argument))
+        value = yield apply(evaluator, function, Thunk(None, None, adopt(argument)))
         return (yield to_plain(evaluator, value))
 
     return evaluator.run(steps())

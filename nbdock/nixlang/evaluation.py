@@ -116,6 +116,10 @@ class Evaluator:
             return run(steps, self._tick)
         except Fault as fault:
             raise self.located(fault, fault.node or self._node) from fault.__cause__
+        except NbdockError as error:
+            if isinstance(error, CellError):
+                raise
+            raise self.located(error, self._node) from error
 
     def _tick(self, depth: int) -> None:
         self.spend(1)

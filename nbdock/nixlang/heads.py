@@ -97,7 +97,7 @@ def _called(node: Node, environment: Environment | None, functions: frozenset[st
             name = node.path[-1].text
             if name not in functions:
                 return None
-            before = node.path[-2].text if len(node.path) > 1 else _variable_name(node.subject)
+            before = node.path[-2].text if len(node.path) > 1 else _last_name(node.subject)
             free = _binding(node.subject, environment) is None
             return name if before == _TOOLS or (free and _rooted(node.subject)) else None
         if not isinstance(node, Variable):
@@ -111,7 +111,9 @@ def _called(node: Node, environment: Environment | None, functions: frozenset[st
     return None
 
 
-def _variable_name(node: Node) -> str | None:
+def _last_name(node: Node) -> str | None:
+    if isinstance(node, Select):
+        return node.path[-1].text
     return node.name if isinstance(node, Variable) else None
 
 
