@@ -47,6 +47,11 @@ def _peak_memory_bytes() -> int:
     raise RuntimeError("/proc/self/status has no VmHWM")
 
 
+def _cpu_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 def _two_pass(bench: Path, output: Path) -> None:
     two_pass.build(sorted((bench / "store").iterdir()), output, max_layers=MAX_LAYERS)
 
@@ -112,9 +117,13 @@ def measure_here(name: str, bench: Path, output: Path) -> None:
     if name.startswith("nbdock"):
         import nbdock  # noqa: F401  (the import is measured by import_time.py)
     output.unlink(missing_ok=True)
-    started = time.perf_counter()
+    started, cpu_before = time.perf_counter(), _cpu_seconds()
     MEASUREMENTS[name](bench, output)
-    figures = {"seconds": time.perf_counter() - started, "peak_bytes": _peak_memory_bytes()}
+    figures = {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": _cpu_seconds() - cpu_before,
+        "peak_bytes": _peak_memory_bytes(),
+    }
     if name == "nbdock-warm":
         started = time.perf_counter()
         MEASUREMENTS[name](bench, output)
@@ -140,7 +149,9 @@ class Run:
         try:
             done = subprocess.run(
                 [sys.executable, __file__, "--directory", self.bench, "--one", name],
-                env={**os.environ, "NBDOCK_HOME": str(own)}, stdout=subprocess.PIPE, text=True,
+                # PYTHONDONTWRITEBYTECODE would make every process compile nbdock anew.
+                env={**os.environ, "NBDOCK_HOME": str(own), "PYTHONDONTWRITEBYTECODE": ""},
+                stdout=subprocess.PIPE, text=True,
                 check=False,
             )  # fmt: skip
         finally:
@@ -149,7 +160,11 @@ class Run:
         if done.returncode:
             raise SystemExit(f"the measurement {name} failed")
         figures = json.loads(done.stdout.splitlines()[-1])
-        print(f"  {name:13s} {figures['seconds']:8.3f} s", file=sys.stderr, flush=True)
+        print(
+            f"  {name:13s} {figures['seconds']:8.3f} s ({figures['cpu_seconds']:.3f} s of CPU)",
+            file=sys.stderr,
+            flush=True,
+        )
         if keep:
             self.figures.setdefault(name, []).append(figures)
 
