@@ -39,7 +39,7 @@ __all__ = [
 _TRUE = frozenset({"1", "yes", "true", "with", "on", "enable"})
 _FALSE = frozenset({"0", "no", "false", "without", "off", "disable"})
 _WORD = re.compile(r'(?:"[^"]*"|\[[^\]]*\]|[^\s"\[])+')
-_OPTION = re.compile(r"([A-Za-z0-9-]+)([+-]?)=(.*)", re.DOTALL)
+_OPTION = re.compile(r"([A-Za-z0-9-]*[A-Za-z0-9])([+-]?)=(.*)", re.DOTALL)
 
 # The one-line form's names of the fields (sources.list(5)); the others are the same, lower case.
 _ONE_LINE_NAMES = {"arch": "architectures"}
