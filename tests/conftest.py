@@ -6,8 +6,9 @@ docker_engine, podman_engine
     A running engine (`support.engine.Engine`), one per test worker and session.
 nbdock_home
     An empty NBDOCK_HOME of this test alone.
-shared_home
-    One NBDOCK_HOME for all tests of a run: what one downloaded, the others find there.
+apt_home
+    The same, but package indexes and packages that another test of the run fetched are there:
+    the machine's sources are asked for each file once.
 clean_environment
     No variables but PATH and the few that name certificates and proxies.
 
@@ -59,13 +60,15 @@ def nbdock_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def shared_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def apt_home(nbdock_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     # Each worker of pytest-xdist has its own base below the run's.
-    home = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared-home"
-    home.mkdir(exist_ok=True)
-    monkeypatch.setenv("NBDOCK_HOME", str(home))
-    return home
+    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "nbdock-apt"
+    nbdock_home.mkdir()
+    for name in ("apt", "downloads"):
+        (shared / name).mkdir(parents=True, exist_ok=True)
+        (nbdock_home / name).symlink_to(shared / name)
+    return nbdock_home
 
 
 @pytest.fixture
