@@ -137,12 +137,21 @@ def _moved_link(entry: Entry, path: bytes) -> bytes | None:
     meant = _place(named)
     if meant == path and named != entry.path:
         return None
-    # The directory of the link is itself below usr, so its text is read from there.
-    if _resolve(path, entry.linkname, merged=True) == meant:
+    # Text that goes down and up again from another place may pass through what is not there.
+    is_sure = path == entry.path or _goes_up_first(entry.linkname)
+    if is_sure and _resolve(path, entry.linkname, merged=True) == meant:
         return entry.linkname
     if entry.linkname.startswith(b"/"):
         return b"/" + meant
     return posixpath.relpath(b"/" + meant, b"/" + posixpath.dirname(path))
+
+
+def _goes_up_first(target: bytes) -> bool:
+    """Whether no ``..`` comes after a name."""
+    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
+    while parts and parts[0] == b"..":
+        del parts[0]
+    return b".." not in parts
 
 
 def _not_a_directory(entry: Entry) -> ArchiveError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nbdock.errors import ArchiveError
@@ -99,6 +99,7 @@ TARGETS = st.lists(
     )
 )
 def test_links_mean_the_same(links: dict[str, str]) -> None:
+    assume(len({place(path) for path in links}) == len(links))  # deb_entries refuses the others
     before = [file(f"{name}/f") for name in FOLDERS] + [link(p, t) for p, t in links.items()]
     after = list(merge_usr(before))
     old, new = tree_of(before), tree_of([*merged_usr_links("unknown"), *after])
