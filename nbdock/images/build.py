@@ -15,79 +15,41 @@ bytes, on any machine, in any locale, as any user.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import itertools
-import json
 import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import cast
 
 from nbdock import settings
-from nbdock.concurrency import in_stoppable_worker, in_worker
-from nbdock.content import BlobStore, LayerCache, LayerRecord
+from nbdock.concurrency import in_worker
+from nbdock.content import BlobStore
 from nbdock.errors import ArgumentError, ArgumentTypeError, UnavailableError
-from nbdock.filetree import Entry, TarPolicy, Tree
+from nbdock.filetree import TarPolicy
 from nbdock.images.arguments import (
     EPOCH,
     Contents,
-    Moment,
     cell_name,
     checked,
     context_packages,
     expect,
     to_moment,
-    to_name,
     to_packages,
 )
+from nbdock.images.assembly import MadeLayer, assemble
 from nbdock.images.base import base_image
-from nbdock.images.commands import run_commands
-from nbdock.images.customisation import root_links, set_entries
+from nbdock.images.customisation import customisation_layer, set_entries
 from nbdock.images.image import Image
-from nbdock.images.layer import (
-    copied_to_root,
-    fetch_packages,
-    make_layers,
-    package_entries,
-    recipe_key,
-    write_entries,
-)
+from nbdock.images.layer import contents_comment, make_layers
 from nbdock.images.planning import plan_closure
-from nbdock.images.tree import (
-    absent_from,
-    directory_links,
-    image_tree,
-    link_targets,
-    through_links,
-)
-from nbdock.layering import LayerPlan, check_layer_limit, order_layers
-from nbdock.oci import (
-    ContainerConfig,
-    Descriptor,
-    History,
-    ImageConfig,
-    Manifest,
-    MediaType,
-    Platform,
-    merge_env,
-    to_oci,
-)
+from nbdock.images.request import BuildRequest
+from nbdock.images.singlelayer import single_layer
+from nbdock.images.tree import directory_links, link_targets
+from nbdock.layering import LayerPlan, check_layer_limit
 from nbdock.packages import Closure, Package, Progress, resolve_closure
 
 __all__ = ["build_image", "build_layered_image"]
 
 ImageSource = Image | str | os.PathLike[str]
-
-_BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"  # Nix's digits: those that spell no words
-
-
-@dataclasses.dataclass(frozen=True)
-class _Made:
-    """A layer that was made for this image, and what its history says."""
-
-    record: LayerRecord
-    comment: str
 
 
 @checked
@@ -164,13 +126,7 @@ async def build_layered_image(
     CommandError
         `extra_commands` failed.
     """
-    arguments = dict(locals())
-    for unused in ("store", "progress"):
-        del arguments[unused]
-    call = _Call(
-        name, tag, created, config, architecture, variant, compressor, store, arguments, progress
-    )
-    expect("extra_commands", extra_commands, str, what="a string of shell commands")
+    request = BuildRequest.of(locals())
     _refuse_unbuilt(
         fake_root_commands=fake_root_commands, include_nix_db=include_nix_db,
         enable_fakechroot=enable_fakechroot, layering_pipeline=layering_pipeline,
@@ -178,26 +134,26 @@ async def build_layered_image(
     expect("include_store_paths", include_store_paths, bool, what="true or false")
     policy = _policy(mtime, uid, gid, uname, gname)
     roots = to_packages("contents", contents)
-    with call:
-        base = await base_image(from_image, store=call.store)
+    with request:
+        base = await base_image(from_image, store=request.store)
         base_layers = len(base.layers) if base else 0
         room = check_layer_limit(max_layers, base_layers)
 
-        call.progress("Resolving packages", 0, 0)
+        request.progress("Resolving packages", 0, 0)
         closure = await resolve_closure([*roots, *context_packages(config)])
         packages = closure.packages if include_store_paths else _without_store(closure)
         plan = plan_closure(dataclasses.replace(closure, packages=packages), room)
         links = {
-            **await in_worker(directory_links, base, call.cache),
+            **await in_worker(directory_links, base, request.cache),
             **link_targets(set_entries(packages)),
         }
-        records = await make_layers(call.store, call.cache, plan.layers, policy, links, progress)
+        records = await make_layers(request, plan.layers, policy, links)
         made = [
-            _Made(record, _contents_comment(layer))
+            MadeLayer(record, contents_comment(layer))
             for record, layer in zip(records, plan.layers, strict=True)
         ]
-        made.append(await _customisation(call, roots, packages, extra_commands, policy))
-        return await in_worker(_finish, call, base, made, plan, closure)
+        made.append(await customisation_layer(request, roots, packages, extra_commands, policy))
+        return await in_worker(assemble, request, base, made, plan, closure)
 
 
 @checked
@@ -242,8 +198,8 @@ async def build_image(
         Packages and paths of directories, one or a list; what is in them is copied to ``/``, with
         what they depend on. (Two names of one argument: today's dockerTools says `copyToRoot`.)
     keep_contents_dirlinks
-        Where contents have a directory and an earlier package a symlink to a directory, keep the
-        symlink.
+        Keep the symlinks to directories that contents have, and put later contents through them.
+        Otherwise such a symlink becomes the directory it leads to.
     run_as_root
         A script to run as root in a virtual machine. Not built yet.
     extra_commands
@@ -284,19 +240,11 @@ async def build_image(
     CommandError
         `extra_commands` failed.
     """
-    arguments = dict(locals())
-    for unused in ("store", "progress"):
-        del arguments[unused]
-    call = _Call(
-        name, tag, created, config, architecture, variant, compressor, store, arguments, progress
-    )
-    expect("extra_commands", extra_commands, str, what="a string of shell commands")
+    request = BuildRequest.of(locals())
     expect("disk_size", disk_size, int, what="a number of MiB")
     expect("build_vm_memory_size", build_vm_memory_size, int, what="a number of MiB")
-    _refuse_unbuilt(
-        run_as_root=run_as_root, include_nix_db=include_nix_db,
-        keep_contents_dirlinks=keep_contents_dirlinks,
-    )  # fmt: skip
+    expect("keep_contents_dirlinks", keep_contents_dirlinks, bool, what="true or false")
+    _refuse_unbuilt(run_as_root=run_as_root, include_nix_db=include_nix_db)
     if contents is not None and copy_to_root is not None:
         raise ArgumentError(
             "contents and copyToRoot are two names of one argument; both were given.",
@@ -306,70 +254,22 @@ async def build_image(
     argument = "contents" if copy_to_root is None else "copy_to_root"
     roots = to_packages(argument, contents if copy_to_root is None else copy_to_root)
     policy = _policy(EPOCH, uid, gid, "root", "root")
-    with call:
+    with request:
         base = await base_image(
-            from_image, name=from_image_name, tag=from_image_tag, store=call.store
+            from_image, name=from_image_name, tag=from_image_tag, store=request.store
         )
         # One layer more, where a layered image needs two.
         check_layer_limit(settings.current().max_layers_limit, len(base.layers) - 1 if base else 0)
 
-        call.progress("Resolving packages", 0, 0)
+        request.progress("Resolving packages", 0, 0)
         closure = await resolve_closure([*roots, *context_packages(config)])
-        record = await _single_layer(call, base, roots, closure, extra_commands, policy)
-        made = [_Made(record, _contents_comment(closure.packages))]
+        record = await single_layer(
+            request, base, roots, closure,
+            commands=extra_commands, policy=policy, keep_dirlinks=keep_contents_dirlinks,
+        )  # fmt: skip
+        made = [MadeLayer(record, contents_comment(closure.packages))]
         plan = LayerPlan((closure.packages,), 1, "single")
-        return await in_worker(_finish, call, base, made, plan, closure)
-
-
-class _Call:
-    """The arguments that both functions treat alike, checked before anything is read or fetched."""
-
-    def __init__(
-        self,
-        name: object,
-        tag: object,
-        created: object,
-        config: object,
-        architecture: object,
-        variant: object,
-        compressor: object,
-        store: BlobStore | None,
-        arguments: Mapping[str, object],
-        progress: Progress | None,
-    ) -> None:
-        self.name, self.tag = to_name(name, tag)
-        self.created: Moment = to_moment("created", created)
-        if config is not None:
-            expect("config", config, Mapping, what="an attribute set")
-        self.config = ContainerConfig.from_mapping(cast("Mapping[str, object]", config or {}))
-        for argument, value in (("architecture", architecture), ("variant", variant)):
-            if value is not None:
-                expect(argument, value, str, what="a string or null")
-        self.platform = (
-            Platform.parse(f"linux/{architecture}" + (f"/{variant}" if variant else ""))
-            if architecture
-            else None
-        )
-        if compressor not in (None, "none", "gz", "zstd"):
-            raise ArgumentTypeError(
-                f"There is no compressor {compressor!r}.",
-                argument="compressor",
-                hint='Compressors: "gz", "none", "zstd".',
-            )
-        self.store = store or BlobStore.default()
-        self.cache = LayerCache(self.store)  # opens the database at the first use
-        self.arguments = {k: v for k, v in arguments.items() if v not in (None, "", (), False)}
-        self._progress = progress
-
-    def __enter__(self) -> _Call:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cache.close()
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        if self._progress:
-            self._progress(what, done, total)
+        return await in_worker(assemble, request, base, made, plan, closure)
 
 
 def _refuse_unbuilt(**arguments: object) -> None:
@@ -378,7 +278,6 @@ def _refuse_unbuilt(**arguments: object) -> None:
         "fake_root_commands": "needs a virtual machine, which this version does not have yet",
         "enable_fakechroot": "needs a virtual machine, which this version does not have yet",
         "include_nix_db": "needs a Nix store, which this version cannot read yet",
-        "keep_contents_dirlinks": "is not built yet",
         "layering_pipeline": "is not built yet",
     }
     for argument, value in arguments.items():
@@ -407,171 +306,3 @@ def _policy(mtime: object, uid: object, gid: object, uname: object, gname: objec
 
 def _without_store(closure: Closure) -> tuple[Package, ...]:
     return tuple(p for p in closure.packages if p.root == "/")
-
-
-def _contents_comment(packages: Sequence[Package]) -> str:
-    stores = [p.root for p in packages if p.root != "/"]
-    if len(stores) == len(packages):
-        return f"store paths: {stores}" if stores else ""
-    names = " ".join(f"{p.name}={p.version}" if p.version else p.name for p in packages)
-    return f"packages: {names}"
-
-
-def _digest_of(*facts: object) -> str:
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _link_facts(links: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
-    return sorted((a.decode("latin-1"), b.decode("latin-1")) for a, b in links.items())
-
-
-async def _customisation(
-    call: _Call,
-    roots: Sequence[Package],
-    packages: Sequence[Package],
-    commands: str,
-    policy: TarPolicy,
-) -> _Made:
-    """The top layer of a layered image."""
-    linked = [p for p in roots if p.root != "/"]
-    entries = set_entries(packages)
-    key = _digest_of(
-        "customisation", recipe_key(linked, policy), commands, [repr(e) for e in entries.values()]
-    )
-    parts = ["links at the root"] * bool(linked or entries) + ["extraCommands"] * bool(commands)
-    comment = " and ".join(parts) or "nothing at the root"
-    if (known := call.cache.get(key)) is not None:
-        return _Made(known, comment)
-    mtime = cast("int", policy.mtime)
-    await fetch_packages(linked)
-    entries = {**await in_worker(root_links, linked, mtime=mtime), **entries}
-    record = await _write(call, [entries[path] for path in sorted(entries)], commands, mtime)
-    call.cache.put(key, record)
-    return _Made(record, comment)
-
-
-async def _write(
-    call: _Call, entries: Iterable[Entry], commands: str, mtime: int, base: Tree | None = None
-) -> LayerRecord:
-    """Write a layer of entries, after commands have run over them, less what a base has."""
-
-    def write(entries: Iterable[Entry], stop: threading.Event) -> LayerRecord:
-        kept = absent_from(base, iter(entries)) if base is not None else entries
-        return write_entries(call.store, kept, stop=stop)
-
-    stop = threading.Event()
-    if not commands:
-        return await in_stoppable_worker(stop, write, entries, stop)
-    call.progress("Running extraCommands", 0, 0)
-    async with run_commands(entries, commands, mtime=mtime) as changed:
-        return await in_stoppable_worker(stop, write, changed, stop)
-
-
-async def _single_layer(
-    call: _Call,
-    base: Image | None,
-    roots: Sequence[Package],
-    closure: Closure,
-    commands: str,
-    policy: TarPolicy,
-) -> LayerRecord:
-    """The layer of `build_image`: everything in one, less what the base has."""
-    needed = [*(p.key for p in roots), *(p.key for p in closure.packages)]
-    packages = [closure.by_key[key] for key in dict.fromkeys(needed)]
-    whole = LayerPlan((tuple(packages),), 1, "single")
-    packages = list(order_layers(whole, closure.overrides).layers[0]) if packages else []
-    own = set_entries(packages)
-    below = [str(layer.diff_id) for layer in base.layers] if base else []
-    key = _digest_of(
-        "single", recipe_key(packages, policy), [p.key for p in roots], commands, below,
-        [repr(e) for e in own.values()],
-    )  # fmt: skip
-    if (known := call.cache.get(key)) is not None:
-        return known
-    await fetch_packages(packages, progress=call.progress)
-    tree = await in_worker(image_tree, base) if base else None
-    links = {**await in_worker(directory_links, base, call.cache), **link_targets(own)}
-
-    def entries() -> Iterator[Entry]:
-        seen = set(own)
-        yield from own.values()
-        copied = copied_to_root(roots, policy)
-        rest = package_entries(packages, policy)
-        for entry in through_links(itertools.chain(copied, rest), links):
-            if entry.path not in seen:
-                seen.add(entry.path)
-                yield entry
-
-    call.progress("Writing the layer", 0, 0)
-    record = await _write(call, entries(), commands, cast("int", policy.mtime), tree)
-    call.cache.put(key, record)
-    return record
-
-
-def _finish(
-    call: _Call,
-    base: Image | None,
-    made: Sequence[_Made],
-    plan: LayerPlan,
-    closure: Closure,
-) -> Image:
-    """The configuration, the manifest and the name of an image whose layers are in the store."""
-    platform = call.platform or _platform_of(base, closure)
-    env = merge_env(base.config.config.env if base else (), call.config.env)
-    config = ImageConfig(
-        platform.architecture, platform.os, variant=platform.variant,
-        created=call.created,
-        config=dataclasses.replace(call.config, env=env),
-        diff_ids=(*(base.config.diff_ids if base else ()), *(m.record.diff_id for m in made)),
-        history=(
-            *(_base_history(base) if base else ()),
-            *(
-                History(created=call.created, created_by="nbdock", comment=m.comment or None)
-                for m in made
-            ),
-        ),
-    )  # fmt: skip
-    data = config.to_bytes()
-    layers = [
-        *(_as_oci(blob) for blob in (base.manifest.layers if base else ())),
-        *(Descriptor(MediaType.OCI_LAYER, m.record.diff_id, m.record.size_bytes) for m in made),
-    ]
-    manifest = Manifest(
-        config=Descriptor(MediaType.OCI_CONFIG, call.store.add(data), len(data)),
-        layers=tuple(layers),
-    )
-    call.store.add(manifest.to_bytes())
-    tag = call.tag or _tag_of(call.name, data)
-    image = Image(
-        call.store, manifest.descriptor(), call.name, tag,
-        plan=plan, closure=closure, arguments=call.arguments,
-    )  # fmt: skip
-    call.store.set_image(image.reference, image.descriptor)
-    return image
-
-
-def _as_oci(blob: Descriptor) -> Descriptor:
-    return dataclasses.replace(blob, media_type=to_oci(blob.media_type))
-
-
-def _base_history(base: Image) -> Sequence[History]:
-    """The base's history, one step for each layer at least: tools refuse any other count."""
-    config = base.config
-    if sum(not step.empty_layer for step in config.history) == len(config.diff_ids):
-        return config.history
-    return [History(created=config.created, comment="a layer of the base") for _ in config.diff_ids]
-
-
-def _platform_of(base: Image | None, closure: Closure) -> Platform:
-    if base is not None:
-        config = base.config
-        return Platform(config.os, config.architecture, config.variant)
-    words = {p.package_set.architecture for p in closure.packages if p.package_set is not None}
-    known = sorted(word for word in words if word)
-    return Platform.parse(f"linux/{known[0]}") if known else Platform.host()
-
-
-def _tag_of(name: str, config: bytes) -> str:
-    """A tag that says what went in: 160 bits in Nix's digits, as the hash of a store path is."""
-    number = int.from_bytes(hashlib.sha256(name.encode() + b"\0" + config).digest()[:20], "big")
-    return "".join(_BASE32[number >> shift & 31] for shift in range(155, -1, -5))

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import cast
 
-from nbdock.filetree import Entry, EntryKind
+from nbdock.concurrency import in_worker
+from nbdock.filetree import Entry, EntryKind, TarPolicy
+from nbdock.images.assembly import MadeLayer
+from nbdock.images.layer import fetch_packages, layer_key, recipe_key, write_entries
+from nbdock.images.request import BuildRequest
 from nbdock.packages import Package, PackageSet
 
-__all__ = ["root_links", "set_entries"]
+__all__ = ["customisation_layer", "root_links", "set_entries"]
 
 
 def root_links(packages: Iterable[Package], *, mtime: int) -> dict[bytes, Entry]:
@@ -40,3 +45,29 @@ def set_entries(packages: Sequence[Package]) -> dict[bytes, Entry]:
         id(p.package_set): p.package_set for p in packages if p.package_set is not None
     }
     return {entry.path: entry for one in sets.values() for entry in one.root_entries()}
+
+
+async def customisation_layer(
+    request: BuildRequest,
+    roots: Sequence[Package],
+    packages: Sequence[Package],
+    commands: str,
+    policy: TarPolicy,
+) -> MadeLayer:
+    """The top layer of a layered image."""
+    linked = [p for p in roots if p.root != "/"]
+    entries = set_entries(packages)
+    key = layer_key(
+        "customisation", recipe_key(linked, policy), commands, [repr(e) for e in entries.values()]
+    )
+    parts = ["links at the root"] * bool(linked or entries) + ["extraCommands"] * bool(commands)
+    comment = " and ".join(parts) or "nothing at the root"
+    if (known := request.cache.get(key)) is not None:
+        return MadeLayer(known, comment)
+    mtime = cast("int", policy.mtime)
+    await fetch_packages(linked)
+    entries = {**await in_worker(root_links, linked, mtime=mtime), **entries}
+    ordered = [entries[path] for path in sorted(entries)]
+    record = await write_entries(request, ordered, commands=commands, mtime=mtime)
+    request.cache.put(key, record)
+    return MadeLayer(record, comment)

@@ -17,14 +17,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited, in_stoppable_worker
-from nbdock.content import BlobStore, LayerCache, LayerRecord
-from nbdock.filetree import Entry, EntryKind, TarPolicy, TarWriter
-from nbdock.images.tree import through_links
+from nbdock.content import BlobStore, LayerRecord
+from nbdock.filetree import Entry, EntryKind, TarPolicy, TarWriter, Tree
+from nbdock.images.commands import run_commands
+from nbdock.images.request import BuildRequest
+from nbdock.images.tree import absent_from, through_links
 from nbdock.packages import Package, Progress
 
 __all__ = [
-    "copied_to_root",
+    "contents_comment",
     "fetch_packages",
+    "layer_key",
     "make_layers",
     "package_entries",
     "recipe_key",
@@ -48,6 +51,11 @@ def recipe_key(
         [(p.root, p.key) for p in packages],
         sorted((a.hex(), b.hex()) for a, b in links.items()) if shared else [],
     ]
+    return layer_key(*facts)
+
+
+def layer_key(*facts: object) -> str:
+    """The identity of a layer made from facts: numbers, texts and lists of them."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -89,24 +97,6 @@ def package_entries(packages: Sequence[Package], policy: TarPolicy) -> Iterator[
                 yield dataclasses.replace(entry, path=path, **changes) if alone else entry
 
 
-def copied_to_root(packages: Sequence[Package], policy: TarPolicy) -> Iterator[Entry]:
-    """The entries of packages at ``/``, wherever they stand otherwise (``copyToRoot``).
-
-    The policy's owner holds for all but packages of a set at ``/``, which know their owners.
-    """
-    uid, gid, mtime = policy.uid or 0, policy.gid or 0, policy.mtime or 0
-    for package in packages:
-        keep = package.root == "/" and package.package_set is not None
-        for entry in package.entries():
-            if not entry.path:
-                continue
-            if keep:
-                yield entry
-            else:
-                its_mtime = entry.mtime if package.root == "/" else mtime
-                yield dataclasses.replace(entry, uid=uid, gid=gid, mtime=its_mtime)
-
-
 async def fetch_packages(packages: Sequence[Package], *, progress: Progress | None = None) -> None:
     """Have every package set fetch those of its own."""
     sets = {id(p.package_set): p.package_set for p in packages if p.package_set is not None}
@@ -115,14 +105,26 @@ async def fetch_packages(packages: Sequence[Package], *, progress: Progress | No
         await package_set.fetch(own, progress=progress)
 
 
-def write_entries(
-    store: BlobStore, entries: Iterable[Entry], *, stop: threading.Event | None = None
+async def write_entries(
+    request: BuildRequest,
+    entries: Iterable[Entry],
+    *,
+    commands: str = "",
+    mtime: int = 1,
+    base: Tree | None = None,
 ) -> LayerRecord:
-    """Write a layer of entries into the store. Called in worker threads.
+    """Write a layer of entries, after commands have run over them, less what a base has."""
+    stop = threading.Event()
 
-    Setting `stop` ends it at the next piece, leaving nothing in the store.
-    """
-    return _write(store, lambda tar: tar.write(entries), None, stop, None)
+    def write(entries: Iterable[Entry]) -> LayerRecord:
+        kept = absent_from(base, iter(entries)) if base is not None else entries
+        return _write(request.store, lambda tar: tar.write(kept), None, stop, None)
+
+    if not commands:
+        return await in_stoppable_worker(stop, write, entries)
+    request.progress("Running extraCommands")
+    async with run_commands(entries, commands, mtime=mtime) as changed:
+        return await in_stoppable_worker(stop, write, changed)
 
 
 def _write(
@@ -172,13 +174,20 @@ def _write_layer(
     return _write(store, lambda tar: tar.write(entries), None, stop, on_bytes)
 
 
+def contents_comment(packages: Sequence[Package]) -> str:
+    """What the history of a layer says of it, in nixpkgs' words where all are store packages."""
+    stores = [p.root for p in packages if _stands_alone(p)]
+    if len(stores) == len(packages):
+        return f"store paths: {stores}" if stores else ""
+    names = " ".join(f"{p.name}={p.version}" if p.version else p.name for p in packages)
+    return f"packages: {names}"
+
+
 async def make_layers(
-    store: BlobStore,
-    cache: LayerCache,
+    request: BuildRequest,
     layers: Sequence[Sequence[Package]],
     policy: TarPolicy,
     links: Mapping[bytes, bytes],
-    progress: Progress | None = None,
 ) -> list[LayerRecord]:
     """The layers of a plan: from the cache where their recipe is known, else made now.
 
@@ -194,10 +203,10 @@ async def make_layers(
     Packages of new layers are fetched by their sets first; layers are written side by side.
     """
     keys = [recipe_key(layer, policy, links) for layer in layers]
-    known = cache.get_many(keys)
+    known = request.cache.get_many(keys)
     new = [i for i, key in enumerate(keys) if key not in known]
     missing = [package for i in new for package in layers[i]]
-    await fetch_packages(missing, progress=progress)
+    await fetch_packages(missing, progress=request.progress)
 
     stop = threading.Event()
     total = sum(p.size_bytes for p in missing)
@@ -209,12 +218,11 @@ async def make_layers(
         with lock:
             written += count
             done = written
-        if progress:
-            progress("Writing layers", min(done, total), total)
+        request.progress("Writing layers", min(done, total), total)
 
     def make(index: int) -> LayerRecord:
-        record = _write_layer(store, layers[index], policy, links, stop, on_bytes)
-        cache.put(keys[index], record)
+        record = _write_layer(request.store, layers[index], policy, links, stop, on_bytes)
+        request.cache.put(keys[index], record)
         return record
 
     largest_first = sorted(new, key=lambda i: -sum(p.size_bytes for p in layers[i]))

@@ -22,6 +22,7 @@ __all__ = [
     "absent_from",
     "directory_links",
     "image_tree",
+    "inner_links",
     "link_targets",
     "read_file",
     "through_links",
@@ -55,7 +56,14 @@ def directory_links(image: Image | None, cache: LayerCache) -> dict[bytes, bytes
     known = cache.recall("directory-links", key)
     if known is not None:
         return {a.encode("latin-1"): b.encode("latin-1") for a, b in json.loads(known).items()}
-    tree = image_tree(image)
+    links = inner_links(image_tree(image))
+    text = json.dumps({a.decode("latin-1"): b.decode("latin-1") for a, b in links.items()})
+    cache.remember("directory-links", key, text.encode())
+    return links
+
+
+def inner_links(tree: Tree) -> dict[bytes, bytes]:
+    """The symlinks of a tree that lead to directories of the same tree, and to which."""
     links = {}
     for path, entry in tree.items():
         if entry.kind is EntryKind.SYMLINK:
@@ -63,8 +71,6 @@ def directory_links(image: Image | None, cache: LayerCache) -> dict[bytes, bytes
             found = tree.get(target)
             if target != path and found is not None and found.kind is EntryKind.DIRECTORY:
                 links[path] = target
-    text = json.dumps({a.decode("latin-1"): b.decode("latin-1") for a, b in links.items()})
-    cache.remember("directory-links", key, text.encode())
     return links
 
 
