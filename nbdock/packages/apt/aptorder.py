@@ -180,7 +180,7 @@ def choose_as_apt(catalogue: Catalogue, roots: Iterable[Node]) -> set[Node] | No
     Parameters
     ----------
     catalogue
-        Made with ``candidates_only=True``.
+        Made without ``every_version``.
     roots
         What is asked for, in an order that does not depend on the caller's.
 
@@ -211,8 +211,13 @@ def choose_as_apt(catalogue: Catalogue, roots: Iterable[Node]) -> set[Node] | No
 
 
 def _still_needed(marked: set[Node], roots: Iterable[Node]) -> set[Node]:
-    """What is left when what nothing marked needs any more is taken away, as autoremove does."""
+    """What is left when what nothing marked needs any more is taken away, as autoremove does.
+
+    A walk that gave something up leaves behind what it had marked on the way; only what is
+    Essential stays although nothing needs it.
+    """
     needed = {r for r in roots if r in marked}
+    needed |= {m for m in marked if m.catalogue.is_essential(m.name)}
     todo = list(needed)
     while todo:
         for requirement in todo.pop().requirements:

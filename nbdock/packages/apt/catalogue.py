@@ -169,20 +169,20 @@ class Catalogue:
         Names of packages that count as present and never get chosen.
     recommends
         Whether Recommends are requirements too (soft ones).
-    candidates_only
-        APT's rule: a version that is not the candidate is never chosen. Without it an older
-        version is an option when the candidate does not meet a requirement.
+    every_version
+        Whether versions that are not the candidates can be chosen too, if nothing else will do.
+        APT never does that.
     """
 
     def __init__(
         self, index: PackageIndex, *, architecture: str, pinned: Iterable[PackageRecord] = (),
-        exclude: Collection[str] = (), recommends: bool = False, candidates_only: bool = False,
+        exclude: Collection[str] = (), recommends: bool = False, every_version: bool = False,
     ) -> None:  # fmt: skip
         self.index = index
         self.architecture = architecture
         self.exclude = frozenset(exclude)
         self.recommends = recommends
-        self.candidates_only = candidates_only
+        self.every_version = every_version
         self._pinned = {record.name: record for record in pinned}
         self._nodes: dict[tuple[str, str], Node] = {}
         self._versions: dict[str, tuple[Node, ...]] = {}
@@ -234,21 +234,25 @@ class Catalogue:
                 for node in self.versions(name)
                 if node.meets(relation)
             ]
-            candidates = [n for n in (*own, *others) if n is self.candidate(n.name)]
-            if not candidates and not self.candidates_only:
-                candidates = [*own, *others]
-            # Sorted twice: by name falling, then by rank. APT's last resort is which package its
-            # cache met last, and an index is sorted by name.
-            candidates.sort(key=lambda n: n.name, reverse=True)
-            candidates.sort(key=lambda n: self._rank(n, relation))
-            found = tuple(candidates)
+            usable = [*own, *others]
+            if not self.every_version:
+                usable = [n for n in usable if n is self.candidate(n.name)]
+            # Sorted twice: by name falling, then by rank; versions of a name stay as they are.
+            # APT's last resort is which package its cache met last: an index is sorted by name.
+            usable.sort(key=lambda n: n.name, reverse=True)
+            usable.sort(key=lambda n: self._rank(n, relation))
+            found = tuple(usable)
             self._options[relation] = found
         return found
 
     def _rank(self, node: Node, relation: Relation) -> tuple[bool, bool, int]:
         record = node.record
         priority = _PRIORITIES.get(record.priority, 4)
-        return (node.name != relation.name, not record.essential, priority)
+        return (node.name != relation.name, not self.is_essential(node.name), priority)
+
+    def is_essential(self, name: str) -> bool:
+        """Say whether any version of a package is: APT holds that against the name."""
+        return any(record.essential for record in self.index.candidates(name))
 
     def options(self, group: Alternatives) -> tuple[Node, ...]:
         """The nodes that meet any of some alternatives, in the order of the field."""
@@ -257,13 +261,17 @@ class Catalogue:
         return tuple(dict.fromkeys(n for r in group.relations for n in self.matching(r)))
 
     def meant(self, group: Alternatives) -> tuple[Node, ...]:
-        """The options that a field means: where it names a package, that one and no stand-in."""
-        found: dict[Node, None] = {}
+        """The options that a field means: what it names rather than a stand-in, the best version.
+
+        With several alternatives, or none that is a package by name, there are several.
+        """
+        found: dict[str, Node] = {}
         for relation in group.relations:
             options = self.matching(relation)
             named = [n for n in options if n.name == relation.name]
-            found.update(dict.fromkeys(named or options))
-        return tuple(found)
+            for node in named or options:
+                found.setdefault(node.name, node)
+        return tuple(found.values())
 
     def counts_as_met(self, group: Alternatives, options: tuple[Node, ...]) -> bool:
         """Say whether an excluded package would meet a requirement: then nothing else needs to."""

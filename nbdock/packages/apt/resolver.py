@@ -8,8 +8,8 @@ needed by something, Essential or not (``apt-get`` on an empty system sees it th
     [str(record) for record in resolution.records]
 
 Where it departs from APT (unless ``alternatives="apt"``): alternatives go by bytes, a conflict is
-searched around rather than reported, and where the candidate of a package does not meet a
-requirement, an older version that is still in the sources may.
+searched around rather than reported, and where the candidates do not go together, other versions
+that are still in the sources may.
 """
 
 from __future__ import annotations
@@ -123,15 +123,23 @@ def resolve(
     """
     as_apt = alternatives == "apt"
     catalogue = Catalogue(
-        index, architecture=architecture, pinned=roots, exclude=exclude,
-        recommends=recommends, candidates_only=as_apt,
-    )  # fmt: skip
+        index, architecture=architecture, pinned=roots, exclude=exclude, recommends=recommends
+    )
     _check(catalogue, roots)
-    # dict: a package that was asked for twice is one root.
-    asked = sorted(dict.fromkeys(map(catalogue.node, roots)), key=lambda n: n.sort_key)
-    chosen = choose_as_apt(catalogue, asked) if as_apt else None
+    chosen = choose_as_apt(catalogue, _asked(catalogue, roots)) if as_apt else None
     if chosen is None:
-        chosen = choose_by_search(asked, smallest=not as_apt)
+        try:
+            chosen = choose_by_search(_asked(catalogue, roots), smallest=not as_apt)
+        except UnresolvableError:
+            # APT would stop here. What the candidates cannot do, other versions may: those that
+            # go with a version that was asked for, or with a half-updated mirror.
+            catalogue = Catalogue(
+                index, architecture=architecture, pinned=roots, exclude=exclude,
+                recommends=recommends, every_version=True,
+            )  # fmt: skip
+            chosen = None if as_apt else _second_chance(_asked(catalogue, roots))
+            if chosen is None:
+                raise
     nodes = sorted(chosen, key=lambda n: n.sort_key)
     return Resolution(
         records=tuple(n.record for n in nodes),
@@ -139,6 +147,18 @@ def resolve(
         roots=tuple(dict.fromkeys(r.name for r in roots)),
         overrides=_overrides(nodes),
     )
+
+
+def _asked(catalogue: Catalogue, roots: Sequence[PackageRecord]) -> list[Node]:
+    # dict: a package that was asked for twice is one root.
+    return sorted(dict.fromkeys(map(catalogue.node, roots)), key=lambda n: n.sort_key)
+
+
+def _second_chance(asked: Sequence[Node]) -> set[Node] | None:
+    try:
+        return choose_by_search(asked)
+    except UnresolvableError:
+        return None  # the first error speaks of the versions that people know
 
 
 def _check(catalogue: Catalogue, roots: Sequence[PackageRecord]) -> None:

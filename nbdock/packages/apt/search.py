@@ -83,7 +83,7 @@ def _cheapest_first(state: State) -> tuple[Need, list[Node]] | None:
         possible, _ = state.possible(need.requirement.options)
         meant = [o for o in need.requirement.meant if o in possible]
         if len(meant) == 1:
-            return need, meant + [o for _, o in _ranked(set(possible) - set(meant), state)]
+            return need, meant + [o for o in possible if o not in meant]
         choices.setdefault(tuple(sorted(meant or possible, key=lambda n: n.sort_key)), need)
     if not choices:
         return _first_soft(state)
@@ -99,7 +99,7 @@ def _cheapest_first(state: State) -> tuple[Need, list[Node]] | None:
         state.costs[key] = ranked[0][0]
         fresh[key] = [option for _, option in ranked]
     possible, _ = state.possible(choices[key].requirement.options)
-    return choices[key], fresh[key] + [o for _, o in _ranked(set(possible) - set(key), state)]
+    return choices[key], fresh[key] + [o for o in possible if o not in key]
 
 
 def _by_name(need: Need) -> tuple[bool, tuple[object, ...], str]:

@@ -62,7 +62,9 @@ def version_key(version: str) -> VersionKey:
     epoch, colon, rest = version.partition(":")
     if not (colon and epoch.isascii() and epoch.isdigit()):
         epoch, rest = "", version
-    upstream, _, revision = rest.rpartition("-") if "-" in rest else (rest, "", "")
+    upstream, hyphen, revision = rest.rpartition("-")
+    if not hyphen:
+        upstream, revision = rest, ""
     return (_number(epoch), _part_key(upstream), _part_key(revision))
 
 
@@ -90,7 +92,7 @@ _RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def satisfies(version: str, relation: str, bound: str) -> bool:
-    """Say whether `version` stands in a relation (``<<``, ``<=``, ``=``, ``>=``, ``>>``) to `bound`.
+    """Say whether `version` is in a relation (``<<``, ``<=``, ``=``, ``>=``, ``>>``) to `bound`.
 
     Examples
     --------
