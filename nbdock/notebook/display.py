@@ -1,218 +1,215 @@
 """How nbdock's values look under a cell: plain text, and HTML without scripts.
 
-The values know nothing of this: `install` tells IPython's formatters, by the names of the classes,
-so that nothing is imported before it is shown. The HTML is tables with inline styles that follow
-JupyterLab's theme through its own variables; GitHub and nbviewer, which drop styles, still show
-plain tables.
+The values know nothing of this: `install` tells IPython's formatters. A function here makes a
+`View` of a value; what is long is shortened, and says how to get all of it.
 """
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from IPython.display import DisplayHandle
 
 from nbdock.images import Image
 from nbdock.layering import LayerPlan
 from nbdock.notebook.jobs import Job, JobState
+from nbdock.notebook.progress import line_bundle, updates_displays
 from nbdock.notebook.units import bytes_text, seconds_text
+from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
 from nbdock.packages import Closure
+from nbdock.packages.apt import AptSearchResult
 
 __all__ = ["install", "remove"]
 
-_MUTED = "color:var(--jp-ui-font-color2,#616161)"
-_CELL = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
-_NUMBER = "text-align:right;padding:2px 12px 2px 0;vertical-align:top;white-space:nowrap"
-_ROWS_SHOWN = 40
 _NAMES_SHOWN = 6
+_STORE_PATH = re.compile(r".*/[0-9a-z]{32}-")
+_SIZE = (Column("size", number=True), Column("share of all"))
 
 
-def _table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozenset[int] = frozenset()
-) -> str:
-    """A plain table; every text is escaped here."""
-
-    def row(tag: str, cells: Sequence[str]) -> str:
-        return "".join(
-            f'<{tag} style="{_NUMBER if i in numbers else _CELL}">{html.escape(cell)}</{tag}>'
-            for i, cell in enumerate(cells)
-        )
-
-    body = "".join(f"<tr>{row('td', cells)}</tr>" for cells in rows)
-    return f"<table><thead><tr>{row('th', heads)}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _text_table(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: frozenset[int] = frozenset()
-) -> str:
-    widths = [max(len(r[i]) for r in (heads, *rows)) for i in range(len(heads))]
-
-    def line(cells: Sequence[str]) -> str:
-        aligned = (
-            cell.rjust(width) if i in numbers else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "  ".join(aligned).rstrip()
-
-    return "\n".join(line(cells) for cells in (heads, *rows))
-
-
-def _names(names: Sequence[str]) -> str:
+def _names(names: Sequence[str]) -> Cell:
+    """The first names of many; the mouse shows the rest, as far as that is reasonable."""
     if len(names) <= _NAMES_SHOWN:
-        return ", ".join(names)
+        return Cell(", ".join(names))
     shown = ", ".join(names[: _NAMES_SHOWN - 1])
-    return f"{shown} and {len(names) - _NAMES_SHOWN + 1} more"
+    title = ", ".join(names[:100]) + (", \u2026" if len(names) > 100 else "")
+    return Cell(f"{shown} and {len(names) - _NAMES_SHOWN + 1} more", title=title)
 
 
-def _few(rows: list[tuple[str, ...]], what: str, how_all: str) -> tuple[list[tuple[str, ...]], str]:
-    """The first rows of a long table, and a note that says how to get the rest."""
-    if len(rows) <= _ROWS_SHOWN:
-        return rows, ""
-    return rows[:_ROWS_SHOWN], f"{_ROWS_SHOWN} of {len(rows)} {what}; all: {how_all}"
+def _content_name(content: str) -> str:
+    """``libc6=2.36-9`` or a store path, without what only machines read."""
+    name, separator, version = content.partition("=")
+    return f"{name} {version}" if separator else _STORE_PATH.sub("", content)
 
 
-_LAYER_HEADS = ("layer", "size", "digest", "contents")
-_LAYER_NUMBERS = frozenset({0, 1})
+def _image_view(image: Image) -> View:
+    layers = image.layers
+    sizes = [layer.descriptor.size_bytes for layer in layers]
+    total, largest = sum(sizes), max(sizes, default=0)
+    rows = []
+    for layer, size in zip(layers, sizes, strict=True):
+        contents = _names([_content_name(name) for name in layer.contents])
+        if not contents.text:
+            told = layer.comment or layer.created_by
+            contents = Cell(_clipped(told, 100), title=told if len(told) > 100 else "", muted=True)
+        digest = layer.descriptor.digest
+        rows.append((
+            str(layer.position), bytes_text(size), share(size, total, largest),
+            Cell(digest.hex[:12], title=str(digest)), contents,
+        ))  # fmt: skip
+
+    def rest(shown: int) -> Sequence[str | Cell]:
+        size = sum(sizes[shown:])
+        advice = f"{plural(len(layers) - shown, 'more layer')}: nbdock.layer_table(image)"
+        return ("\u2026", bytes_text(size), share(size, total, total), "", Cell(advice, muted=True))
+
+    return View(
+        image.name or "unnamed image",
+        f":{image.tag}" if image.name and image.tag else "",
+        facts=(str(image.config.platform), bytes_text(total), plural(len(layers), "layer")),
+        code=str(image.digest),
+        columns=(
+            Column("layer", number=True), *_SIZE, Column("digest", code=True), Column("contents"),
+        ),
+        rows=shortened(rows, rest),
+    )  # fmt: skip
 
 
-def _layer_rows(image: Image) -> list[tuple[str, ...]]:
-    return [
+def _clipped(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "\u2026"
+
+
+def _plan_view(plan: LayerPlan) -> View:
+    layers = plan.rows()
+    total = sum(row.size_bytes for row in layers)
+    largest = max((row.size_bytes for row in layers), default=0)
+    rows = [
         (
-            str(layer.position),
-            bytes_text(layer.descriptor.size_bytes),
-            layer.descriptor.digest.hex[:12],
-            _names(layer.contents) or layer.comment or layer.created_by or "",
+            str(row.position), bytes_text(row.size_bytes), share(row.size_bytes, total, largest),
+            str(row.packages), _names(row.names),
         )
-        for layer in image.layers
-    ]
+        for row in layers
+    ]  # fmt: skip
+
+    def rest(shown: int) -> Sequence[str | Cell]:
+        hidden = layers[shown:]
+        size = sum(row.size_bytes for row in hidden)
+        packages = str(sum(row.packages for row in hidden))
+        advice = Cell(f"{plural(len(hidden), 'more layer')}: plan.table()", muted=True)
+        return ("\u2026", bytes_text(size), share(size, total, total), packages, advice)
+
+    packages = sum(row.packages for row in layers)
+    planned = "" if plan.planner == "single" else f"by {plan.planner}"
+    return View(
+        "Plan",
+        f" {planned}" if planned else "",
+        facts=(plural(packages, "package"), bytes_text(total), plural(len(plan), "layer")),
+        columns=(
+            Column("layer", number=True), *_SIZE, Column("packages", number=True),
+            Column("contents"),
+        ),
+        rows=shortened(rows, rest),
+    )  # fmt: skip
 
 
-def _image_facts(image: Image) -> list[tuple[str, str]]:
-    platform = image.config.platform
-    return [
-        ("name", image.name or "(none)"),
-        ("tag", image.tag or "(none)"),
-        ("digest", str(image.digest)),
-        ("platform", str(platform)),
-        ("size", f"{bytes_text(image.size_bytes)} in {len(image.layers)} layers"),
-    ]
+def _closure_view(closure: Closure) -> View:
+    total = closure.size_bytes
+    largest = max((p.size_bytes for p in closure.packages), default=0)
+    rows = [
+        (
+            p.name, p.version, bytes_text(p.size_bytes), share(p.size_bytes, total, largest),
+            _names([closure[key].name for key in closure.references.get(p.key, ())]),
+        )
+        for p in closure.packages
+    ]  # fmt: skip
 
+    def rest(shown: int) -> Sequence[str | Cell]:
+        hidden = closure.packages[shown:]
+        size = sum(p.size_bytes for p in hidden)
+        advice = f"{plural(len(hidden), 'more package')}: nbdock.package_table(closure)"
+        cell = Cell(advice, muted=True)
+        return ("\u2026", "", bytes_text(size), share(size, total, total), cell)
 
-def _image_text(image: Image) -> str:
-    rows, note = _few(_layer_rows(image), "layers", "nbdock.layer_table(image)")
-    facts = "\n".join(f"{name:<9} {value}" for name, value in _image_facts(image))
-    table = _text_table(_LAYER_HEADS, rows, _LAYER_NUMBERS)
-    return "\n\n".join(part for part in (facts, table, note) if part)
-
-
-def _image_html(image: Image) -> str:
-    rows, note = _few(_layer_rows(image), "layers", "nbdock.layer_table(image)")
-    facts = "".join(
-        f'<tr><th style="{_CELL};{_MUTED};font-weight:normal">{name}</th>'
-        f'<td style="{_CELL}">{html.escape(value)}</td></tr>'
-        for name, value in _image_facts(image)
+    return View(
+        "Closure",
+        facts=(plural(len(closure), "package"), bytes_text(total)),
+        columns=(Column("package"), Column("version"), *_SIZE, Column("needs")),
+        rows=shortened(rows, rest),
     )
-    table = _table(_LAYER_HEADS, rows, _LAYER_NUMBERS)
-    return f"<div><table><tbody>{facts}</tbody></table>{table}{_note(note)}</div>"
 
 
-def _note(text: str) -> str:
-    return f'<p style="{_MUTED}">{html.escape(text)}</p>' if text else ""
-
-
-_PLAN_HEADS = ("layer", "size", "packages", "contents")
-_PLAN_NUMBERS = frozenset({0, 1, 2})
-
-
-def _plan_rows(plan: LayerPlan) -> list[tuple[str, ...]]:
-    return [
-        (str(row.position), bytes_text(row.size_bytes), str(row.packages), _names(row.names))
-        for row in plan.rows()
-    ]
-
-
-def _plan_text(plan: LayerPlan) -> str:
-    rows, note = _few(_plan_rows(plan), "layers", "plan.table()")
-    text = f"{_plan_title(plan)}\n\n{_text_table(_PLAN_HEADS, rows, _PLAN_NUMBERS)}"
-    return f"{text}\n\n{note}" if note else text
-
-
-def _plan_html(plan: LayerPlan) -> str:
-    rows, note = _few(_plan_rows(plan), "layers", "plan.table()")
-    title = f'<p style="{_MUTED}">{html.escape(_plan_title(plan))}</p>'
-    return f"<div>{title}{_table(_PLAN_HEADS, rows, _PLAN_NUMBERS)}{_note(note)}</div>"
-
-
-def _plan_title(plan: LayerPlan) -> str:
-    packages = sum(row.packages for row in plan.rows())
-    size = bytes_text(sum(row.size_bytes for row in plan.rows()))
-    return f"Plan by {plan.planner}: {packages} packages, {size}, in {len(plan)} layers"
-
-
-_PACKAGE_HEADS = ("package", "version", "size", "needs")
-_PACKAGE_NUMBERS = frozenset({2})
-
-
-def _closure_rows(closure: Closure) -> list[tuple[str, ...]]:
-    return [
+def _search_view(found: AptSearchResult) -> View:
+    rows = [
         (
-            package.name,
-            package.version,
-            bytes_text(package.size_bytes),
-            _names([closure[key].name for key in closure.references.get(package.key, ())]),
+            str(record["name"]), str(record["version"]), bytes_text(int(record["size_bytes"])),
+            str(record["description"]),
         )
-        for package in closure.packages
-    ]
+        for record in found.to_records()
+    ]  # fmt: skip
+
+    def rest(shown: int) -> Sequence[str | Cell]:
+        advice = f"{plural(len(rows) - shown, 'more package')}: list them with .to_records()"
+        return ("\u2026", "", "", Cell(advice, muted=True))
+
+    return View(
+        plural(len(found), "package"),
+        f" for {found.pattern!r}",
+        columns=(
+            Column("package"), Column("version"), Column("size", number=True),
+            Column("description"),
+        ),
+        rows=shortened(rows, rest),
+    )  # fmt: skip
 
 
-def _closure_title(closure: Closure) -> str:
-    return f"{len(closure)} packages, {bytes_text(closure.size_bytes)}"
-
-
-def _closure_text(closure: Closure) -> str:
-    rows, note = _few(_closure_rows(closure), "packages", "nbdock.package_table(closure)")
-    text = f"{_closure_title(closure)}\n\n{_text_table(_PACKAGE_HEADS, rows, _PACKAGE_NUMBERS)}"
-    return f"{text}\n\n{note}" if note else text
-
-
-def _closure_html(closure: Closure) -> str:
-    rows, note = _few(_closure_rows(closure), "packages", "nbdock.package_table(closure)")
-    title = f'<p style="{_MUTED}">{html.escape(_closure_title(closure))}</p>'
-    return f"<div>{title}{_table(_PACKAGE_HEADS, rows, _PACKAGE_NUMBERS)}{_note(note)}</div>"
+_MARKS = {
+    JobState.RUNNING: "\u25b6", JobState.DONE: "\u2713",
+    JobState.FAILED: "\u2717", JobState.CANCELLED: "\u25a0",
+}  # fmt: skip
 
 
 def _job_text(job: Job[Any]) -> str:
+    head = f"{_MARKS[job.state]} {job.name}: "
     if job.state is JobState.RUNNING:
-        return f"{job.name}: {job.progress()}\nStop it with .cancel(), wait for it with await."
-    text = f"{job.name}: {job.state.value} after {seconds_text(job.elapsed_s)}"
+        return f"{head}{job.progress()}\nStop it with .cancel(), wait for it with await."
+    text = f"{head}{job.state.value} after {seconds_text(job.elapsed_s)}"
     return f"{text}\n{job.error}" if job.error else text
 
 
-def _job_html(job: Job[Any]) -> str:
-    lines = "<br>".join(html.escape(line) for line in _job_text(job).splitlines())
-    return f'<div style="font-family:var(--jp-code-font-family,monospace)">{lines}</div>'
+def _show_job(job: Job[Any]) -> None:
+    """Show where a job stands; in a notebook the display follows it to its end."""
+    handle = DisplayHandle()
+    handle.display(line_bundle(_job_text(job)), raw=True)
+    if updates_displays():
+        job.watch(lambda: handle.update(line_bundle(_job_text(job)), raw=True))
 
 
-_SHOWN: tuple[tuple[type, Callable[[Any], str], Callable[[Any], str]], ...] = (
-    (Image, _image_text, _image_html),
-    (LayerPlan, _plan_text, _plan_html),
-    (Closure, _closure_text, _closure_html),
-    (Job, _job_text, _job_html),
+_VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
+    (Image, _image_view),
+    (LayerPlan, _plan_view),
+    (Closure, _closure_view),
+    (AptSearchResult, _search_view),
 )
 
 
 def install(shell: Any) -> None:
     """Tell a shell's formatters how nbdock's values are shown."""
     formatters = shell.display_formatter.formatters
-    for kind, text, rich in _SHOWN:
-        formatters["text/html"].for_type(kind, rich)
-        formatters["text/plain"].for_type(kind, _pretty(text))
+    for kind, view in _VIEWS:
+        formatters["text/html"].for_type(kind, _html(view))
+        formatters["text/plain"].for_type(kind, _pretty(view))
+    shell.display_formatter.ipython_display_formatter.for_type(Job, _show_job)
 
 
-def _pretty(text: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:
+def _html(view: Callable[[Any], View]) -> Callable[[Any], str]:
+    return lambda value: view(value).html()
+
+
+def _pretty(view: Callable[[Any], View]) -> Callable[[Any, Any, bool], None]:
     def show(value: Any, printer: Any, cycle: bool) -> None:  # noqa: ARG001 - IPython's signature
         # Inside a list or a dictionary the cheap line stands; alone, the table.
-        printer.text(text(value) if len(printer.stack) <= 1 else repr(value))
+        printer.text(view(value).text() if len(printer.stack) <= 1 else repr(value))
 
     return show
 
@@ -220,6 +217,7 @@ def _pretty(text: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:
 def remove(shell: Any) -> None:
     """Undo `install`."""
     formatters = shell.display_formatter.formatters
-    for kind, _, _ in _SHOWN:
+    for kind, _ in _VIEWS:
         formatters["text/html"].pop(kind, None)
         formatters["text/plain"].pop(kind, None)
+    shell.display_formatter.ipython_display_formatter.pop(Job, None)

@@ -3,7 +3,14 @@
 A traceback through nbdock's own code helps nobody who misspelled an argument. IPython asks an
 exception for `_render_traceback_`; nbdock's errors get it when the extension is loaded, and lose it
 when it is unloaded, so that the errors themselves know nothing of notebooks. Name and value of the
-exception stay in the notebook as they are.
+exception stay in the notebook as they are. After ``%xmode Verbose`` the whole traceback is shown.
+
+    UnknownArgumentError: %%buildLayeredImage has no argument 'maxLayer'. (line 3, column 1)
+
+      maxLayer = 3;
+      ^
+
+    Did you mean maxLayers?
 """
 
 from __future__ import annotations
@@ -12,32 +19,66 @@ import linecache
 import traceback
 from typing import Any
 
-from nbdock.errors import ArgumentError, CellError, CellEvaluationError, NbdockError
+from IPython.core.getipython import get_ipython
+
+from nbdock.errors import CellError, MissingArgumentError, NbdockError, UnknownArgumentError
 from nbdock.images.arguments import cell_name
 from nbdock.nixlang import CellArguments
 
-__all__ = ["at_its_place", "install", "remove"]
+__all__ = ["in_cell", "install", "quietly", "remove", "without_groups"]
 
 _RED, _BOLD, _DIM, _END = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_IN_CELL = "_nbdock_in_cell"
+_WIDEST = 120
 
 
 def _render(error: NbdockError) -> list[str]:
     """The lines under the cell, with the colours that Jupyter understands."""
-    lines = [f"{_RED}{_BOLD}{type(error).__name__}{_END}: {error.message}"]
-    if isinstance(error, CellError):
-        lines[0] += f" {_DIM}(line {error.line}, column {error.column}){_END}"
-        shown = error.source_line
-        # Tabs stay tabs below the line, so that the caret stands under its character.
-        pad = "".join("\t" if c == "\t" else " " for c in shown[: error.column - 1])
-        lines += ["", f"  {shown}", f"  {pad}{_RED}{_BOLD}^{_END}"]
-    elif place := _callers_line(error):
-        lines += ["", f"  {_DIM}{place}{_END}"]
+    if _is_verbose():
+        return traceback.format_exception(error)
+    lines = [f"{_RED}{_BOLD}{_public_name(error)}{_END}: {error.message}"]
+    place = error if isinstance(error, CellError) else getattr(error, _IN_CELL, None)
+    if isinstance(place, CellError) and place.source_line.strip():
+        lines[0] += f" {_DIM}(line {place.line}, column {place.column}){_END}"
+        lines += ["", *_pointed_at(place.source_line, place.column)]
+    elif called := _callers_line(error):
+        lines += ["", f"  {_DIM}{called}{_END}"]
     if error.hint:
         lines += ["", error.hint]
     return lines
 
 
-def _callers_line(error: NbdockError) -> str:
+def _is_verbose() -> bool:
+    shell = get_ipython()
+    return shell is not None and getattr(shell.InteractiveTB, "mode", "") == "Verbose"
+
+
+def _public_name(error: BaseException) -> str:
+    """The name of its class, or of the nearest one that people can import."""
+    return next(k.__name__ for k in type(error).__mro__ if not k.__name__.startswith("_"))
+
+
+def _pointed_at(line: str, column: int) -> list[str]:
+    """A line and a caret below its character; of a very long line, the part around it."""
+    start = max(0, column - 1 - _WIDEST // 2) if len(line) > _WIDEST else 0
+    before, shown = line[start : column - 1], line[start : start + _WIDEST]
+    lead = "\u2026" if start else ""
+    tail = "\u2026" if start + _WIDEST < len(line) else ""
+    # Tabs stay tabs below the line, so that the caret stands under its character.
+    pad = " " * len(lead) + "".join("\t" if c == "\t" else " " * _columns(c) for c in before)
+    return [f"  {lead}{shown}{tail}", f"  {pad}{_RED}{_BOLD}^{_END}"]
+
+
+def _columns(character: str) -> int:
+    """How many columns of a fixed-width font a character takes."""
+    import unicodedata
+
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _callers_line(error: BaseException) -> str:
     """The last line of the notebook's own code on the way to the error."""
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         name = frame.f_code.co_filename
@@ -60,25 +101,78 @@ def remove() -> None:
         del shown._render_traceback_
 
 
-def at_its_place(error: ArgumentError, cell: CellArguments, source: str) -> NbdockError:
-    """An error about an argument as an error at the place where the cell gives it.
+def in_cell(error: NbdockError, cell: CellArguments | None, *, magic: str) -> NbdockError:
+    """An error of a build in a cell's own words, with the place in the cell that it is about.
+
+    The type stays what the public function raises: whoever catches it need not know where it
+    came from.
 
     Parameters
     ----------
     error
-        Its `argument` may be dotted (``config.Cmd``).
+        What was raised; its `argument`, if it has one, may be dotted (``config.Cmd``).
     cell
-        What the cell's arguments were read from.
+        What the arguments were read from; None if reading them failed.
+    magic
+        Name of the magic.
     """
-    first, *rest = error.argument.split(".") if error.argument else [""]
-    for length in range(len(rest), -1, -1):
-        for name in (first, cell_name(first)):
-            place = cell.place_of((name, *rest[:length]))
-            if place is not None:
-                placed = CellEvaluationError(
-                    error.message, source=source, line=place.line, column=place.column,
-                    hint=error.hint,
-                )  # fmt: skip
-                placed.__cause__ = error
-                return placed
+    cause = error.__cause__
+    if isinstance(error, CellError):
+        if (
+            isinstance(cause, NbdockError)
+            and not isinstance(cause, CellError)
+            and cause.message == error.message
+        ):
+            # Evaluation only said where; what happened is the cause.
+            vars(cause)[_IN_CELL] = error
+            return cause
+        return error
+    argument = getattr(error, "argument", "")
+    if isinstance(error, MissingArgumentError) and argument:
+        name = cell_name(argument)
+        return MissingArgumentError(
+            f"%%{magic} needs the argument {name}.",
+            argument=argument,
+            hint=f'Add it, for example: {name} = "hello";',
+        )
+    if cell is not None and argument:
+        first, *rest = argument.split(".")
+        for name in dict.fromkeys((first, cell_name(first))):
+            if name in cell.arguments:
+                vars(error)[_IN_CELL] = cell.error(
+                    error.message, (name, *rest), name=isinstance(error, UnknownArgumentError)
+                )
+                break
     return error
+
+
+def without_groups(error: BaseException) -> BaseException:
+    """The error with no ExceptionGroup behind it: IPython shows no error well that has one.
+
+    In place of a group stands the first error in it.
+    """
+    seen: set[int] = set()
+    queue = [error]
+    while queue:
+        link = queue.pop()
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        for side in ("__cause__", "__context__"):
+            behind = getattr(link, side)
+            if behind is None:
+                continue
+            suppressed = link.__suppress_context__
+            while isinstance(behind, BaseExceptionGroup):
+                behind = behind.exceptions[0]
+            setattr(link, side, behind)
+            link.__suppress_context__ = suppressed
+            queue.append(behind)
+    return error
+
+
+def quietly(interrupt: KeyboardInterrupt, what: str) -> KeyboardInterrupt:
+    """An interrupt that says what it stopped, rather than where in nbdock's code it came."""
+    shown: Any = interrupt
+    shown._render_traceback_ = lambda: [f"{_RED}{_BOLD}KeyboardInterrupt{_END}: {what}"]
+    return interrupt

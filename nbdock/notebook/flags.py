@@ -32,17 +32,22 @@ class BuildFlags:
     push: str | None = None
     background: bool = False
 
+    @property
+    def delivers(self) -> bool:
+        """Whether the image also goes somewhere, which the cell then says."""
+        return self.save is not None or self.load
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"%%{self.prog}: {message}\n{self.format_usage().strip()}")
+        raise UsageError(f"{self.prog}: {message}\n{self.format_usage().strip()}")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        raise UsageError(message or f"%%{self.prog} stopped with {status}")
+        raise UsageError(message or f"{self.prog} stopped with {status}")
 
 
 def _parser(magic: str) -> _Parser:
-    parser = _Parser(prog=magic, add_help=False, allow_abbrev=False)
+    parser = _Parser(prog=f"%%{magic}", add_help=False, allow_abbrev=False)
     parser.add_argument("-o", "--output", metavar="NAME", help="also bind the result to NAME")
     parser.add_argument("--dry-run", action="store_true", help="show the plan; read no bytes")
     parser.add_argument("--save", metavar="PATH", help="save the image to PATH")
@@ -79,9 +84,13 @@ def parse_flags(magic: str, line: str) -> BuildFlags:
         if not rest[0].startswith("-"):
             advice = f"To bind the result to a name, write -o {rest[0]}."
         raise UsageError(f"%%{magic} has no flag {rest[0]!r}. {advice}")
-    if found.output and (not found.output.isidentifier() or keyword.iskeyword(found.output)):
-        raise UsageError(f"%%{magic} -o: {found.output!r} is not a name that Python can bind.")
+    name = found.output
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise UsageError(f"%%{magic} -o: {name!r} is not a name that Python can bind.")
+    for flag, value in (("--save", found.save), ("--push", found.push)):
+        if value is not None and not value.strip():
+            raise UsageError(f"%%{magic} {flag} is empty.")
     flags = BuildFlags(**vars(found))
-    if flags.dry_run and (flags.save or flags.load or flags.push):
+    if flags.dry_run and (flags.delivers or flags.push):
         raise UsageError(f"%%{magic}: --dry-run builds nothing to save, load or push.")
     return flags

@@ -24,6 +24,8 @@ __all__ = ["Job", "JobState"]
 
 T = TypeVar("T")
 
+_WATCH_INTERVAL_S = 1.0
+
 
 class JobState(enum.Enum):
     """Where a job stands."""
@@ -88,6 +90,23 @@ class Job(Generic[T]):
     def progress(self) -> str:
         """What is being done, as a line."""
         return self._line.text()
+
+    def watch(self, callback: Callable[[], object]) -> None:
+        """Call a function about once a second while the job runs, and once when it has ended.
+
+        It is called on nbdock's own loop, so it must be quick.
+        """
+        start(self._tell(callback))
+
+    async def _tell(self, callback: Callable[[], object]) -> None:
+        ended = asyncio.wrap_future(self._future)
+        running = True
+        while running:
+            await asyncio.wait([ended], timeout=_WATCH_INTERVAL_S)
+            running = not self._future.done()
+            callback()
+        if ended.done() and not ended.cancelled():
+            ended.exception()  # looked at, so asyncio does not complain that nobody did
 
     def cancel(self) -> None:
         """Stop it; harmless when it has ended."""

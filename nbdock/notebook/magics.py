@@ -11,22 +11,22 @@ identically.
 
 from __future__ import annotations
 
-import re
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
-from nbdock.concurrency import in_worker
-from nbdock.errors import ArgumentError, UnavailableError
-from nbdock.images import Image, from_cell, plan_layers
+from nbdock.errors import UnavailableError
+from nbdock.images import Image
 from nbdock.layering import LayerPlan
-from nbdock.nixlang import parse, read_arguments
-from nbdock.notebook.errors import at_its_place
-from nbdock.notebook.flags import BuildFlags, parse_flags
+from nbdock.nixlang import parse
+from nbdock.notebook.building import Outcome, build_cell
+from nbdock.notebook.flags import parse_flags
 from nbdock.notebook.jobs import Job
-from nbdock.notebook.names import BUILDERS, CellNames
-from nbdock.notebook.progress import ProgressLine, run_with_progress
-from nbdock.packages import PackageSet, Progress
+from nbdock.notebook.names import CellNames
+from nbdock.notebook.progress import run_with_progress
+from nbdock.packages import Progress
 
 __all__ = ["BuildMagics"]
 
@@ -76,61 +76,39 @@ class BuildMagics(Magics):
                 "--push is not in this version of nbdock.",
                 hint="Save the image with --save PATH, and push it with skopeo copy.",
             )
-        namespace = self.shell.user_ns
-        names = CellNames(namespace)
-        others = {name: f"Begin the cell with %%{name}." for name in BUILDERS if name != magic}
-        function = BUILDERS[magic]
         expression = parse(cell)
+        names = CellNames(self.shell.user_ns)
 
-        async def work(report: Progress) -> Image | LayerPlan:
-            await _load_package_sets(cell, names, report)
-            arguments = await in_worker(
-                read_arguments, expression, names, function_names=(magic,), other_functions=others
-            )
-            try:
-                given: dict[str, Any] = from_cell(function, arguments.arguments, magic=f"%%{magic}")
-                if flags.dry_run:
-                    return await _plan(magic, given)
-                image: Image = await function(**given, progress=report)
-            except ArgumentError as error:
-                raise at_its_place(error, arguments, cell) from error
-            await _deliver(image, flags, report)
-            return image
-
-        def bind(value: object) -> None:
-            if flags.output:
-                namespace[flags.output] = value
+        async def work(report: Progress) -> Outcome:
+            return await build_cell(expression, names, magic=magic, flags=flags, progress=report)
 
         if flags.background:
-            job = Job(flags.output or magic, work, on_result=bind)
-            bind(job)
-            return job
+            return self._start(work, flags.output, name=flags.output or magic)
+        outcome = run_with_progress(work, done=lambda made: made.summary, always=flags.delivers)
+        if flags.output:
+            self.shell.user_ns[flags.output] = outcome.result
+        return outcome.result
 
-        def start(progress: ProgressLine) -> Any:
-            return work(progress.report)
+    def _start(
+        self,
+        work: Callable[[Progress], Coroutine[Any, Any, Outcome]],
+        output: str | None,
+        name: str,
+    ) -> Job[Image | LayerPlan]:
+        """Start a job; `output` is bound to it, and to what it makes if it still is by then."""
+        namespace = self.shell.user_ns
+        binding = threading.Lock()
 
-        result = run_with_progress(start, done="Planned" if flags.dry_run else "Built")
-        bind(result)
-        return result
+        async def result(report: Progress) -> Image | LayerPlan:
+            return (await work(report)).result
 
+        def bind(made: object) -> None:
+            with binding:
+                if output and namespace.get(output) is job:
+                    namespace[output] = made
 
-async def _load_package_sets(cell: str, names: CellNames, report: Progress) -> None:
-    """Load the indexes of the sets that a cell names, where it can be watched and interrupted."""
-    words = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", cell))
-    for value in (names[word] for word in words if word in names.defined()):
-        if isinstance(value, PackageSet):
-            await value.load(progress=report)
-
-
-async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
-    contents = given.get("contents", given.get("copy_to_root", ()))
-    # buildImage makes one layer of everything.
-    limit = given.get("max_layers") if magic == "buildLayeredImage" else 2
-    return await plan_layers(contents, max_layers=limit)
-
-
-async def _deliver(image: Image, flags: BuildFlags, report: Progress) -> None:
-    if flags.save:
-        await image.save(flags.save, progress=report)
-    if flags.load:
-        await image.load(progress=report)
+        with binding:
+            job = Job(name, result, on_result=bind)
+            if output:
+                namespace[output] = job
+        return job

@@ -1,0 +1,91 @@
+"""What a build cell does, in the core: read it, build or plan, and deliver the image.
+
+outcome = await build_cell(parse(cell), names, magic="buildImage", flags=parse_flags(...))
+outcome.result, outcome.summary
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nbdock.errors import NbdockError
+from nbdock.images import Image, closure, from_cell, plan_layers
+from nbdock.images.arguments import context_packages
+from nbdock.layering import LayerPlan, check_layer_limit
+from nbdock.nixlang import CellArguments, Expression
+from nbdock.notebook.errors import in_cell, without_groups
+from nbdock.notebook.flags import BuildFlags
+from nbdock.notebook.names import BUILDERS, CellNames
+from nbdock.notebook.reading import read_cell
+from nbdock.packages import Progress
+
+__all__ = ["Outcome", "build_cell"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of a cell.
+
+    Attributes
+    ----------
+    result
+        The image, or with ``--dry-run`` the plan.
+    summary
+        What was done, as the beginning of a sentence: ``Built, saved as /home/me/redis.tar.gz``.
+    """
+
+    result: Image | LayerPlan
+    summary: str
+
+
+async def build_cell(
+    expression: Expression,
+    names: CellNames,
+    *,
+    magic: str,
+    flags: BuildFlags,
+    progress: Progress,
+) -> Outcome:
+    """Build what a cell says.
+
+    Raises
+    ------
+    NbdockError
+        What the public function raises, with the place in the cell.
+    """
+    cell: CellArguments | None = None
+    function = BUILDERS[magic]
+    try:
+        cell = await read_cell(expression, names, magic=magic, progress=progress)
+        given: dict[str, Any] = from_cell(function, cell.arguments, magic=f"%%{magic}")
+        if flags.dry_run:
+            return Outcome(await _plan(magic, given), "Planned")
+        image: Image = await function(**given, progress=progress)
+        return Outcome(image, await _deliver(image, flags, progress))
+    except NbdockError as error:
+        failure = in_cell(error, cell, magic=magic)
+    # Outside the handler: what evaluation wrapped must not come back as its own context.
+    raise without_groups(failure)
+
+
+async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
+    """Which packages would lie in which layer, without a byte being fetched or read."""
+    contents = [given.get("contents"), given.get("copy_to_root")]
+    contents += context_packages(given.get("config"))
+    if magic == "buildImage":
+        return LayerPlan(((await closure(contents)).packages,), 1, "single")
+    base = given.get("from_image")
+    # How many layers an archive has is only known once it is read.
+    base_layers = len(base.layers) if isinstance(base, Image) else 0
+    room = check_layer_limit(given.get("max_layers"), base_layers)
+    return await plan_layers(contents, max_layers=room + 1)
+
+
+async def _deliver(image: Image, flags: BuildFlags, progress: Progress) -> str:
+    done = ["Built"]
+    if flags.save:
+        done.append(f"saved as {await image.save(flags.save, progress=progress)}")
+    if flags.load:
+        done.append(f"loaded into the engine as {await image.load(progress=progress)}")
+    return ", ".join(done)
