@@ -14,11 +14,13 @@ libraries: see `nbdock.content.codecs`.)
 
 - **gzip** is cut into blocks of a megabyte, each compressed by a worker thread with the last 32 KiB
   before it as dictionary, and joined into one ordinary member, as ``pigz`` does. The header has no
-  name, no time (zero) and no operating system (255). Level 6 is the default. Measured against
-  ``pigz -p2 -6`` on 300 MB: RATIO.
+  name, no time (zero) and no operating system (255). Level 6 is the default. On 300 MB it took
+  1/1.9 to 1/2.3 of the time of ``pigz -p2 -6`` (and 1/2.3 of its processor time), for 1.7 % more
+  bytes.
 - **zstd** uses the library's own threads, also when there is only one, since it cuts its jobs
   differently without. A checksum of the content is in every frame (as ``zstd`` does by default): it
   costs little, and finds damage where a stream is read without its digest. Level 3 is the default.
+  It takes the processor time of ``zstd -T2 -3`` (measured: 1.02 to 1.05).
 - **none** passes everything on, so that callers need no second path.
 """
 

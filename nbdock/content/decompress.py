@@ -60,6 +60,7 @@ class DecompressedStream(io.RawIOBase):
         self._close_source = close
         self._limit_bytes = limit_bytes
         self._limit_ratio = limit_ratio
+        self._failure: ArchiveError | None = None
         self._produced = 0
         self._position = 0
 
@@ -80,15 +81,17 @@ class DecompressedStream(io.RawIOBase):
         """Get the next piece; False at the end."""
         if self.closed:
             raise ValueError("read of a closed stream")
+        if self._failure is not None:
+            # Said again: to a generator that has raised, the next call would look like the end.
+            raise self._failure
         try:
             piece = next(self._pieces, b"")
-        except ArchiveError:
-            # A generator that raised would seem to end at the next call, and the stream with it.
-            self._pieces = DECODERS[self.codec](self._source)
+            self._produced += len(piece)
+            self._check_limits()
+        except ArchiveError as error:
+            self._failure = error
             raise
         self._piece = memoryview(piece)
-        self._produced += len(piece)
-        self._check_limits()
         return bool(piece)
 
     def _check_limits(self) -> None:

@@ -22,7 +22,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nbdock import settings
 from nbdock.content.faults import storage_error
 from nbdock.content.temporary import TemporaryFile
 from nbdock.errors import InvalidReferenceError, NbdockError
@@ -46,10 +45,11 @@ class StoredImage:
 class ImageIndex:
     """The ``index.json`` in `home`; `temporary` is where it is written before it is renamed."""
 
-    def __init__(self, home: str, temporary: str) -> None:
+    def __init__(self, home: str, temporary: str, *, limit_bytes: int) -> None:
         self._path = os.path.join(home, "index.json")
         self._lock_path = os.path.join(home, "index.lock")
         self._temporary = temporary
+        self._limit_bytes = limit_bytes
 
     def create(self) -> None:
         """Write an empty index if there is none."""
@@ -101,43 +101,58 @@ class ImageIndex:
         return self._update(lambda entries: [e for e in entries if _name_of(e) != name])
 
     def _update(self, change: Callable[[list[Any]], list[Any]]) -> bool:
-        present = self._read()["manifests"]
-        if change(present) == present:
+        before = self._bytes()
+        document = self._parsed(before)
+        if change(document["manifests"]) == document["manifests"]:
             return False
         with self._locked():
-            document = self._read(heal=True)
+            data = self._bytes()
+            # An empty list may be a damaged file's: parse again, to set that aside.
+            if data != before or not document["manifests"]:
+                document = self._parsed(data, heal=True)
             entries = change(document["manifests"])
             if entries == document["manifests"]:
                 return False
             self._write({**document, "manifests": entries})
             return True
 
-    def _read(self, *, heal: bool = False) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
+        return self._parsed(self._bytes())
+
+    def _bytes(self) -> bytes | None:
+        """The file as it is now; None if there is none."""
         try:
             with open(self._path, "rb") as file:
-                data = file.read(settings.current().json_limit_bytes + 1)
+                return file.read(self._limit_bytes + 1)
         except FileNotFoundError:
-            return _empty()
+            return None
         except OSError as error:
             raise storage_error(error, "read the index of images", self._path) from error
+
+    def _parsed(self, data: bytes | None, *, heal: bool = False) -> dict[str, Any]:
+        if data is None:
+            return _empty()
         try:
-            if len(data) > settings.current().json_limit_bytes:
-                raise ValueError("it is larger than json_limit_bytes")
+            if len(data) > self._limit_bytes:
+                raise ValueError("it is larger than the setting json_limit_bytes")
             document = json.loads(data)
             if not isinstance(document, dict) or not isinstance(document.get("manifests"), list):
                 raise ValueError("it holds no list of manifests")
         except (ValueError, RecursionError) as error:
-            if not heal:
+            if heal:
+                self._set_aside(error)
+            else:
                 _log.warning("%s is damaged (%s); no image names are known.", self._path, error)
-                return _empty()
-            aside = f"{self._path}.damaged-{secrets.token_hex(4)}"
-            _log.warning("%s is damaged (%s); it is kept as %s.", self._path, error, aside)
-            try:
-                os.rename(self._path, aside)
-            except OSError as trouble:
-                raise storage_error(trouble, "set aside a damaged index", aside) from trouble
             return _empty()
         return document
+
+    def _set_aside(self, error: Exception) -> None:
+        aside = f"{self._path}.damaged-{secrets.token_hex(4)}"
+        _log.warning("%s is damaged (%s); it is kept as %s.", self._path, error, aside)
+        try:
+            os.rename(self._path, aside)
+        except OSError as trouble:
+            raise storage_error(trouble, "set aside a damaged index", aside) from trouble
 
     def _write(self, document: dict[str, Any]) -> None:
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))

@@ -81,11 +81,12 @@ class BlobStore:
     """
 
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
-        chosen = settings.current().home if home is None else home
+        current = settings.current()
+        chosen = current.home if home is None else home
         self._home = os.path.abspath(os.fspath(chosen))
         self._blobs = os.path.join(self._home, "blobs")
         self._temporary = os.path.join(self._home, "tmp")
-        self._index = ImageIndex(self._home, self._temporary)
+        self._index = ImageIndex(self._home, self._temporary, limit_bytes=current.json_limit_bytes)
         try:
             self._prepare()
         except OSError as error:

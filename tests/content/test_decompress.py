@@ -251,9 +251,13 @@ def test_an_error_is_not_an_end(codec: str) -> None:
     broken = bytearray(COMPRESS[codec](prose(1_300_000)))
     broken[len(broken) // 2 :] = b"\xff" * (len(broken) - len(broken) // 2)
     with open_decompressed(io.BytesIO(bytes(broken)), codec=codec) as stream:
-        for _ in range(3):
+        for _ in range(30):
             with pytest.raises(ArchiveError):
                 stream.read()
+    with open_decompressed(io.BytesIO(COMPRESS[codec](bytes(3000))), limit_bytes=9) as stream:
+        for _ in range(3):
+            with pytest.raises(CodecError):
+                stream.read(1)
 
 
 @pytest.mark.parametrize("codec", CODECS)
