@@ -6,10 +6,14 @@ tree = unpack(path, tmp_path)          # skopeo to an OCI layout, umoci to a roo
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +50,24 @@ def umoci(*arguments: str | os.PathLike[str]) -> str:
     return call("umoci", *arguments)
 
 
+@contextlib.contextmanager
+def without_gzip(archive: str | os.PathLike[str]) -> Iterator[str]:
+    """Give the path of the same archive, decompressed if it is a .gz.
+
+    The pgzip library in Debian 12's skopeo and podman loses the first MiB of every gzip archive
+    larger than that, whoever made it (containers/podman issue 15944; klauspost/pgzip 50 mends it).
+    """
+    path = os.fspath(archive)
+    if not path.endswith("gz"):
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(suffix=".tar") as plain:
+        with gzip.open(path) as compressed:
+            shutil.copyfileobj(compressed, plain)
+        plain.flush()
+        yield plain.name
+
+
 def inspect(source: str) -> dict[str, Any]:
     """What skopeo reads of an image, such as ``docker-archive:x.tar`` or ``oci:dir:tag``."""
     found: dict[str, Any] = json.loads(skopeo("inspect", source))
@@ -54,7 +76,8 @@ def inspect(source: str) -> dict[str, Any]:
 
 def to_oci(archive: str | os.PathLike[str], layout: Path, *, kind: str = "docker-archive") -> str:
     """Copy an archive to an OCI layout with skopeo; ``layout:tag`` as umoci takes it."""
-    skopeo("copy", f"{kind}:{os.fspath(archive)}", f"oci:{layout}:image")
+    with without_gzip(archive) as plain:
+        skopeo("copy", f"{kind}:{plain}", f"oci:{layout}:image")
     return f"{layout}:image"
 
 

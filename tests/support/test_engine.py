@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -45,6 +46,17 @@ def test_docker_saves_what_skopeo_reads(
 def test_podman_loads_and_runs(podman_engine: Engine, archive: Path) -> None:
     assert podman_engine.load(archive) == ["localhost/plain:1"]
     assert podman_engine.run("localhost/plain:1") == "hello\n"
+
+
+@pytest.mark.engine
+def test_both_load_a_compressed_archive(
+    docker_engine: Engine, podman_engine: Engine, archive: Path, tmp_path: Path
+) -> None:
+    compressed = tmp_path / "plain.tar.gz"
+    compressed.write_bytes(gzip.compress(archive.read_bytes()))
+    assert docker_engine.load(compressed) == ["plain:1"]
+    assert podman_engine.load(compressed) == ["localhost/plain:1"]
+    assert (oracles.unpack(compressed, tmp_path) / "greeting").exists()
 
 
 @pytest.mark.engine
