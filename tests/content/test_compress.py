@@ -115,11 +115,9 @@ def test_bytes_do_not_depend_on_the_number_of_workers(algorithm: str) -> None:
 
 # Run by one interpreter under qemu-user for processors with fewer and fewer instructions.
 ON_ANOTHER_PROCESSOR = """
-import hashlib, random, sys
+import hashlib, sys
 from nbdock.content import compressor
-chosen = random.Random(4)
-words = [chosen.randbytes(chosen.randint(2, 12)) for _ in range(2000)]
-data = b"".join(chosen.choices(words, k=140_000)) + bytes(70_000)
+data = open(sys.argv[1], "rb").read()
 for algorithm, levels in (("gzip", (1, 6)), ("zstd", (3,))):
     for level in levels:
         hasher = hashlib.sha256()
@@ -130,11 +128,13 @@ for algorithm, levels in (("gzip", (1, 6)), ("zstd", (3,))):
 """
 
 
-@pytest.mark.parametrize("processor", ["qemu64", "Nehalem", "Haswell"])
-def test_bytes_do_not_depend_on_the_processor(processor: str) -> None:
+# Without SSE 4.2, and with AVX2 but nothing newer.
+@pytest.mark.parametrize("processor", ["qemu64", "Haswell"])
+def test_bytes_do_not_depend_on_the_processor(processor: str, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(compressible(MIB) + bytes(70_000))
     # Where there is no emulator for this machine, a second process stands in for it.
     emulator = shutil.which("qemu-x86_64") if os.uname().machine == "x86_64" else None
-    command = [os.path.realpath(sys.executable), "-c", ON_ANOTHER_PROCESSOR]
+    command = [os.path.realpath(sys.executable), "-c", ON_ANOTHER_PROCESSOR, tmp_path / "data"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     here = subprocess.run(command, capture_output=True, check=True, env=environment)
     assert len(here.stdout.splitlines()) == 3
