@@ -75,6 +75,10 @@ class Settings:
     progress_delay_s: float = 2.0
     """How long a job may take before a progress line appears. Seconds."""
 
+    decompression_ratio_limit: float = 1100.0
+    """How many bytes one compressed byte of an image may become, on average: gzip's most is 1032,
+    so only bombs are stopped. Ratio."""
+
     json_limit_bytes: int = 16 << 20
     """The largest manifest, index or configuration that is read. Bytes."""
 

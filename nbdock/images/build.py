@@ -175,8 +175,8 @@ async def build_image(
     disk_size: int = 1024,
     build_vm_memory_size: int = 512,
     created: str | datetime = EPOCH,
-    uid: int = 0,
-    gid: int = 0,
+    uid: int | None = None,
+    gid: int | None = None,
     compressor: str | None = None,
     include_nix_db: bool = False,
     meta: object = None,
@@ -214,7 +214,8 @@ async def build_image(
     created
         Date of the image: ISO 8601, or ``"now"`` (then it is not reproducible).
     uid, gid
-        Owner of the files that `contents` brings from directories and stores.
+        Owner of the files that `contents` brings from directories and stores; by default as the
+        package says, which is root unless ``directory(..., owner="keep")``.
     compressor
         ``"gz"``, ``"none"`` or ``"zstd"``: what `Image.save` uses for a path that does not say.
     store
@@ -253,7 +254,7 @@ async def build_image(
         )
     argument = "contents" if copy_to_root is None else "copy_to_root"
     roots = to_packages(argument, contents if copy_to_root is None else copy_to_root)
-    policy = _policy(EPOCH, uid, gid, "root", "root")
+    policy = _policy(EPOCH, uid, gid, None, None)
     with request:
         base = await base_image(
             from_image, name=from_image_name, tag=from_image_tag, store=request.store
@@ -289,18 +290,21 @@ def _refuse_unbuilt(**arguments: object) -> None:
 
 
 def _policy(mtime: object, uid: object, gid: object, uname: object, gname: object) -> TarPolicy:
+    """What is said of files; None leaves a package's own owner."""
     for argument, value in (("uid", uid), ("gid", gid)):
-        expect(argument, value, int, what="a number")
-        if not 0 <= cast("int", value) < 1 << 32:
-            raise ArgumentTypeError(
-                f"{argument} must be from 0 to 4294967295, not {value}.", argument=argument
-            )
+        if value is not None:
+            expect(argument, value, int, what="a number")
+            if not 0 <= cast("int", value) < 1 << 32:
+                raise ArgumentTypeError(
+                    f"{argument} must be from 0 to 4294967295, not {value}.", argument=argument
+                )
     for argument, value in (("uname", uname), ("gname", gname)):
-        expect(argument, value, str, what="a string")
+        if value is not None:
+            expect(argument, value, str, what="a string")
     return TarPolicy(
         mtime=to_moment("mtime", mtime).seconds,
-        uid=cast("int", uid), gid=cast("int", gid),
-        uname=cast("str", uname), gname=cast("str", gname),
+        uid=cast("int | None", uid), gid=cast("int | None", gid),
+        uname=cast("str | None", uname), gname=cast("str | None", gname),
     )  # fmt: skip
 
 

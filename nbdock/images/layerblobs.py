@@ -6,6 +6,7 @@ and the cache remembers which belongs to which.
 
 from __future__ import annotations
 
+from nbdock import settings
 from nbdock.content import BlobStore, LayerCache, compressor, open_decompressed
 from nbdock.errors import DigestMismatchError
 from nbdock.oci import Descriptor, Digest, MediaType
@@ -25,7 +26,8 @@ def ensure_uncompressed(store: BlobStore, descriptor: Descriptor, diff_id: Diges
         if descriptor.digest == diff_id:
             store.open(diff_id).close()  # raises the store's own error
         with store.open(descriptor.digest) as blob, store.writer() as writer:
-            stream = open_decompressed(blob)
+            ratio = settings.current().decompression_ratio_limit
+            stream = open_decompressed(blob, limit_ratio=ratio)
             while piece := stream.read(1 << 20):
                 writer.write(piece)
             try:

@@ -150,7 +150,8 @@ def _from_file(
         return _from_tar(file, store, name, tag, progress, where)
     with tempfile.TemporaryFile(dir=store.home / "tmp") as plain:
         done, total = 0, os.fstat(file.fileno()).st_size
-        stream = open_decompressed(file)
+        ratio = settings.current().decompression_ratio_limit
+        stream = open_decompressed(file, limit_ratio=ratio)
         while piece := stream.read(1 << 20):
             plain.write(piece)
             done = file.tell()
@@ -340,7 +341,8 @@ def _store_tar(entry: Entry, diff_id: Digest, store: BlobStore, what: str) -> No
     """Put a layer, decompressed if it is compressed, into the store; its names are checked."""
     assert entry.content is not None
     with store.writer() as writer:
-        stream = open_decompressed(entry.content.chunks())
+        ratio = settings.current().decompression_ratio_limit
+        stream = open_decompressed(entry.content.chunks(), limit_ratio=ratio)
         while piece := stream.read(1 << 20):
             writer.write(piece)
         try:

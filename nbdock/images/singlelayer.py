@@ -48,7 +48,9 @@ async def single_layer(
     Parameters
     ----------
     roots
-        What is copied to ``/``: `policy` says whose their files are.
+        What is copied to ``/``.
+    policy
+        Of the files of `roots` and of store packages.
     closure
         Roots and all they need; store packages stand at their own places too.
     commands
@@ -100,10 +102,11 @@ def copied_to_root(
 ) -> Iterator[Entry]:
     """The entries of packages at ``/``, wherever they stand otherwise (``copyToRoot``).
 
+    `policy` holds for all of them, but for the times of packages that stand at ``/`` anyway.
+
     Packages of a set at ``/`` (such as APT's) are left out: they are there anyway, and know their
     owners and links themselves.
     """
-    uid, gid, mtime = policy.uid or 0, policy.gid or 0, policy.mtime or 0
     links: dict[bytes, bytes] = {}
     for package in packages:
         if package.root == "/" and package.package_set is not None:
@@ -118,17 +121,24 @@ def copied_to_root(
         )
         if keep_dirlinks:
             links = {**its_links, **links}
+        changes = {n: v for n, v in dataclasses.asdict(policy).items() if v is not None}
+        if package.root == "/":
+            del changes["mtime"]
         for entry in entries:
-            its_mtime = entry.mtime if package.root == "/" else mtime
-            yield dataclasses.replace(entry, uid=uid, gid=gid, mtime=its_mtime)
+            yield dataclasses.replace(entry, **changes) if changes else entry
 
 
 def _below_root(tree: Tree) -> Iterator[Entry]:
-    return (entry for path, entry in tree.items() if path)
+    """The entries of a tree in an order for an archive: a hardlink after what it links to."""
+    entries = [entry for path, entry in tree.items() if path]
+    return iter(sorted(entries, key=lambda entry: entry.kind is EntryKind.HARDLINK))
 
 
 def _without_dirlinks(tree: Tree, links: Mapping[bytes, bytes]) -> Iterator[Entry]:
     """A tree in which symlinks to directories became those directories (``rsync -k``)."""
+    if not links:
+        yield from _below_root(tree)
+        return
 
     def below(directory: bytes, place: bytes, inside: frozenset[bytes]) -> Iterator[Entry]:
         for name in tree.names(directory):
