@@ -7,7 +7,6 @@ numbers that do not fit.
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -54,35 +53,24 @@ class Converter:
     Parameters
     ----------
     source
-        The cell, for the places of errors.
-    shift
-        How many characters were put before the cell's text to parse it.
-    parsed
-        The text that was parsed.
+        The cell.
+    offsets
+        For each byte of the text that was parsed, the offset in the cell.
     """
 
-    def __init__(self, source: Source, shift: int, parsed: str) -> None:
+    def __init__(self, source: Source, offsets: list[int]) -> None:
         self._source = source
-        self._shift = shift
-        self._parsed = parsed
-        # Offsets in characters of the offsets in bytes, unless they are the same.
-        self._characters: list[int] | None = None
-        if not parsed.isascii():
-            widths = (len(character.encode()) for character in parsed)
-            counted = ([index] * width for index, width in enumerate(widths))
-            self._characters = [*itertools.chain.from_iterable(counted), len(parsed)]
-
-    def _raw(self, byte: int) -> int:
-        return byte if self._characters is None else self._characters[byte]
+        self._offsets = offsets
 
     def _offset(self, byte: int) -> int:
-        return min(max(self._raw(byte) - self._shift, 0), len(self._source.text))
+        return self._offsets[byte]
 
     def _span(self, node: tree_sitter.Node) -> tuple[int, int]:
-        return self._offset(node.start_byte), self._offset(node.end_byte)
+        return self._offsets[node.start_byte], self._offsets[node.end_byte]
 
     def _text(self, node: tree_sitter.Node) -> str:
-        return self._parsed[self._raw(node.start_byte) : self._raw(node.end_byte)]
+        start, end = self._span(node)
+        return self._source.text[start:end]
 
     def _error(self, offset: int, message: str, hint: str | None = None) -> CellSyntaxError:
         line, column = self._source.line_and_column(offset)
@@ -169,11 +157,9 @@ class Converter:
         """What stands between the quotes, as it was written, and the interpolations."""
         parts: list[str | Interpolated[Node]] = []
         begin = node.start_byte + quotes
-        encoded = self._parsed if self._characters is None else None
         for child in [*(c for c in node.children if c.type == "interpolation"), None]:
             end = child.start_byte if child else node.end_byte - quotes
-            text = encoded[begin:end] if encoded is not None else None
-            parts.append(self._parsed[self._raw(begin) : self._raw(end)] if text is None else text)
+            parts.append(self._source.text[self._offset(begin) : self._offset(end)])
             if child:
                 parts.append(Interpolated((yield self._field(child, "expression"))))
                 begin = child.end_byte

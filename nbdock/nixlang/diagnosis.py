@@ -13,6 +13,7 @@ from nbdock.errors import CellSyntaxError
 from nbdock.nixlang import advice
 from nbdock.nixlang.lexer import Kind, Token
 from nbdock.nixlang.places import Source
+from nbdock.nixlang.token_reader import CLOSERS, TokenReader, WrongCell
 from nbdock.nixlang.trampoline import Steps, run
 
 __all__ = ["diagnose"]
@@ -21,15 +22,6 @@ _BINARY = frozenset(
     ("==", "!=", "<", "<=", ">", ">=", "&&", "||", "->", "//", "++", "+", "-", "*", "/")
 )
 _SINGLE = frozenset(("==", "!=")), frozenset(("<", "<=", ">", ">="))
-_CLOSERS = {"(": ")", "[": "]", "{": "}", "${": "}"}
-
-
-class _Found(Exception):  # noqa: N818
-    """The first thing that is wrong."""
-
-    def __init__(self, offset: int, message: str, hint: str | None) -> None:
-        super().__init__(message)
-        self.offset, self.message, self.hint = offset, message, hint
 
 
 def diagnose(
@@ -44,12 +36,12 @@ def diagnose(
     bindings
         Whether it is bindings, rather than an expression.
     suspect
-        Where the parser stumbled, in bytes: said if nothing better is found.
+        The offset where the parser stumbled: said if nothing better is found.
     """
     reader = _Reader(source, found)
     try:
         run(reader.cell(bindings=bindings))
-    except _Found as problem:
+    except WrongCell as problem:
         offset, message, hint = problem.offset, problem.message, problem.hint
         for token in found:
             # A string that was not closed swallows what follows, up to the next string's quotes.
@@ -58,79 +50,17 @@ def diagnose(
                 offset, (message, hint) = token.start, swallowed
                 break
     else:
-        offset = len(source.text.encode()[: max(suspect - bindings, 0)].decode(errors="ignore"))
-        message, hint = "The cell cannot be understood from here on", advice.GENERAL
+        offset, message, hint = (
+            suspect,
+            "The cell cannot be understood from here on",
+            advice.GENERAL,
+        )
     line, column = source.line_and_column(offset)
     return CellSyntaxError(message, source=source.text, line=line, column=column, hint=hint)
 
 
-class _Reader:
-    """Reads tokens by the grammar; raises `_Found` at the first that does not fit."""
-
-    def __init__(self, source: Source, found: list[Token]) -> None:
-        self._source = source
-        self._tokens = found
-        self._index = 0
-        # The brackets that are open, and the matching end of each, if there is one.
-        self._open: list[Token] = []
-        # Where each simple expression of the application being read begins.
-        self._parts: list[int] = []
-
-    # Tokens.
-
-    @property
-    def _token(self) -> Token:
-        return self._tokens[self._index]
-
-    @property
-    def _before(self) -> Token | None:
-        return self._tokens[self._index - 1] if self._index else None
-
-    def _at_end(self) -> bool:
-        return self._token.kind is Kind.END
-
-    def _peek(self, count: int = 1) -> Token:
-        return self._tokens[min(self._index + count, len(self._tokens) - 1)]
-
-    def _is(self, *texts: str) -> bool:
-        return self._token.text in texts and self._token.kind in (Kind.SYMBOL, Kind.KEYWORD)
-
-    def _next(self) -> Token:
-        token = self._token
-        if token.kind is not Kind.END:
-            self._index += 1
-        return token
-
-    def _fail(self, token: Token | int, message: str, hint: str | None = None) -> NoReturn:
-        raise _Found(token if isinstance(token, int) else token.start, message, hint)
-
-    def _expect(self, text: str, message: str, hint: str | None = None) -> None:
-        if not self._is(text):
-            self._unexpected(message, hint)
-        self._next()
-
-    def _unexpected(self, message: str, hint: str | None = None) -> NoReturn:
-        """The token at hand cannot stand here; say why, or else `message` after the last token."""
-        token = self._token
-        if problem := advice.about_token(token, self._peek()):
-            self._fail(token, *problem)
-        closers = _CLOSERS.values()
-        if self._open:
-            opening = self._open[-1]
-            expected = _CLOSERS[opening.text]
-            wrong_end = token.text in closers and token.text != expected
-            if token.kind is Kind.END or wrong_end:
-                self._fail(opening, *advice.unclosed(opening, expected))
-        elif token.text in closers and token.kind is Kind.SYMBOL:
-            self._fail(
-                token,
-                f"Nothing is open that this `{token.text}` could close",
-                f"Delete it, or add the `{advice.OPENERS[token.text]}` that it should close.",
-            )
-        before = self._before
-        self._fail(before.end if before else token.start, message, hint)
-
-    # The grammar.
+class _Reader(TokenReader):
+    """Reads a cell by the grammar, up to what is wrong with it."""
 
     def cell(self, *, bindings: bool) -> Steps:
         if bindings:
@@ -473,7 +403,7 @@ class _Reader:
 
     def _bracketed(self, inside: Steps) -> Steps:
         opening = self._next()
-        expected = _CLOSERS[opening.text]
+        expected = CLOSERS[opening.text]
         self._open.append(opening)
         outer, self._parts = self._parts, []
         yield inside

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from nbdock import settings
-from nbdock.errors import CellError, CellEvaluationError, NbdockError, UndefinedNameError
+from nbdock.errors import CellError, CellEvaluationError, NbdockError
 from nbdock.nixlang import interop, undefined
 from nbdock.nixlang.application import apply
 from nbdock.nixlang.coercion import add, coerce, concatenate, equal, less_than
 from nbdock.nixlang.operators import arithmetic, is_number
 from nbdock.nixlang.places import Source
+from nbdock.nixlang.scope import find, value_of_name
 from nbdock.nixlang.syntax import (
     Apply,
     Assert,
@@ -234,7 +235,7 @@ class Evaluator:
 
     def _search_path(self, node: SearchPath, _environment: Environment | None) -> Steps:
         yield from ()
-        found, value = self._find(f"<{node.name}>", node)
+        found, value = find(self, f"<{node.name}>", node)
         if found:
             return value
         raise Fault(
@@ -245,64 +246,7 @@ class Evaluator:
 
     def _variable(self, node: Variable, environment: Environment | None) -> Steps:
         self._node = node
-        name, scopes = node.name, []
-        around = environment
-        while around is not None:
-            if around.scope is not None:
-                scopes.append(around.scope)
-            elif name in around.names:
-                return (yield self.force(around.names[name]))
-            around = around.outer
-        if name in ("true", "false", "null"):
-            return self.global_names[name]
-        found, value = self._find(name, node)
-        # An imported module says nothing about what a package set's name means.
-        if found and not (scopes and describe(value).startswith("the Python module")):
-            return value
-        if name in self.global_names:
-            return (yield self.force(self.global_names[name]))
-        hint: str | None = None
-        for scope in scopes:
-            subject = yield self.force(scope)
-            try:
-                return (yield self._attribute(subject, name, node))
-            except Exception as error:
-                if not interop.is_missing(error):
-                    raise
-                hint = hint or getattr(error, "hint", None)
-        if found:
-            return value
-        if name in self.fallback_names:
-            return (yield self.force(self.fallback_names[name]))
-        raise self._undefined(node, environment, hint)
-
-    def _find(self, name: str, node: Node) -> tuple[bool, Any]:
-        try:
-            return interop.find_name(self.names, name)
-        except Exception as error:
-            raise self.located(error, node) from error
-
-    def _undefined(
-        self, node: Variable, environment: Environment | None, hint: str | None
-    ) -> UndefinedNameError:
-        known: list[str] = []
-        around = environment
-        while around is not None:
-            known.extend(around.names)
-            if around.scope is not None and isinstance(around.scope.value, AttributeSet):
-                known.extend(around.scope.value.attributes)
-            around = around.outer
-        known += [*interop.known_names(self.names), *self.global_names]
-        line, column = self.source.line_and_column(node.start)
-        advice = undefined.advice(self.source.text, node, self.siblings) or interop.suggestion(
-            node.name, known
-        )
-        return UndefinedNameError(
-            f"The name {node.name!r} is not defined", name=node.name,
-            source=self.source.text, line=line, column=column,
-            hint=advice or hint or "Define it in Python in a cell before, or in this one: "
-            f"`let {node.name} = ...; in ...`.",
-        )  # fmt: skip
+        return (yield value_of_name(self, node, environment))
 
     def _select(self, node: Select, environment: Environment | None) -> Steps:
         value = yield self.evaluate(node.subject, environment)
@@ -310,7 +254,7 @@ class Evaluator:
             name = yield self._name(step, environment)
             self._node = step
             try:
-                value = yield self._attribute(value, name, step)
+                value = yield self.attribute(value, name, step)
             except Exception as error:
                 if node.default is not None and interop.is_missing(error):
                     return (yield self.evaluate(node.default, environment))
@@ -328,7 +272,7 @@ class Evaluator:
                         None, step)  # fmt: skip
         return str(value)
 
-    def _attribute(self, subject: Any, name: str, step: Node) -> Steps:
+    def attribute(self, subject: Any, name: str, step: Node) -> Steps:
         """`subject.name`; raises `interop.Missing` if there is no such attribute."""
         if isinstance(subject, AttributeSet):
             attribute = subject.attributes.get(name)
@@ -353,7 +297,7 @@ class Evaluator:
             try:
                 if isinstance(value, AttributeSet) and step is node.path[-1]:
                     return name in value.attributes
-                value = yield self._attribute(value, name, step)
+                value = yield self.attribute(value, name, step)
             except Exception as error:
                 if interop.is_missing(error):
                     return False

@@ -62,29 +62,53 @@ def parse(text: str) -> Expression:
     found = tokens(text)
     _check_words(source, found)
     bindings = _is_bindings(found)
-    opening, closing = ("{", "\n}") if bindings else ("", "")
-    if bindings and len(found) > 1 and found[-2].text != ";":
-        closing = "\n;}"
-    tree = _parser().parse((opening + _masked(text, found) + closing).encode())
+    prepared, offsets = _prepared(text, found, bindings=bindings)
+    tree = _parser().parse(prepared)
     if tree.root_node.has_error:
-        raise diagnose(source, found, bindings=bindings, suspect=_first_error(tree.root_node))
-    converter = Converter(source, len(opening), opening + text + closing)
-    root: Node = run(converter.root(tree.root_node))
+        suspect = offsets[_first_error(tree.root_node)]
+        raise diagnose(source, found, bindings=bindings, suspect=suspect)
+    root: Node = run(Converter(source, offsets).root(tree.root_node))
     return Expression(text, "bindings" if bindings else "expression", root)
 
 
-def _masked(text: str, found: list[Token]) -> str:
-    """The cell with every text in its strings made of `x`, in as many bytes.
+def _prepared(text: str, found: list[Token], *, bindings: bool) -> tuple[bytes, list[int]]:
+    """The cell as the grammar's scanner reads it rightly, and each byte's offset in the cell.
 
-    The grammar's scanner reads some of them differently from Nix (`'''${a}''`); what stands in a
-    string is read by `strings` anyway.
+    The scanner reads some texts in strings (`'''${a}''`) and `a//b` differently from Nix. So every
+    text in a string becomes `x` (what stands in it is read by `strings` anyway), and `//` gets
+    spaces around it. Bindings get braces, and the last one its `;`.
     """
-    parts, position = [], 0
+    pieces: list[str] = []
+    offsets: list[int] = []
+
+    def add(piece: str, at: int, *, fixed: bool = False) -> None:
+        pieces.append(piece)
+        if fixed or piece.isascii():
+            offsets.extend([at] * len(piece) if fixed else range(at, at + len(piece)))
+        else:
+            for index, character in enumerate(piece):
+                offsets.extend([at + index] * len(character.encode()))
+
+    if bindings:
+        add("{", 0, fixed=True)
+    position = 0
     for token in found:
         if token.kind is Kind.TEXT:
-            parts += [text[position : token.start], "x" * len(token.text.encode())]
+            add(text[position : token.start], position)
+            add("x" * len(token.text), token.start)
             position = token.end
-    return "".join((*parts, text[position:]))
+        elif token.text == "//" and token.kind is Kind.SYMBOL:
+            add(text[position : token.start], position)
+            add(" ", token.start, fixed=True)
+            add("//", token.start)
+            add(" ", token.end, fixed=True)
+            position = token.end
+    add(text[position:], position)
+    if bindings:
+        complete = len(found) == 1 or found[-2].text == ";"
+        add("\n}" if complete else "\n;}", len(text), fixed=True)
+    offsets.append(len(text))
+    return "".join(pieces).encode(), offsets
 
 
 @functools.cache
