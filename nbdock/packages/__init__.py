@@ -1,5 +1,6 @@
 """Where files come from: packages, package sets, closures."""
 
+from nbdock.packages.apt import AptPackage, AptPackageSet, apt
 from nbdock.packages.closure import Closure, resolve_closure
 from nbdock.packages.dpkgrecords import (
     InstalledPackage,
@@ -15,9 +16,12 @@ __all__ = [  # noqa: RUF022, in order of importance
     "PackageSet",
     "Closure",
     "resolve_closure",
+    "apt",
     "directory",
     "text_file",
     "script",
+    "AptPackageSet",
+    "AptPackage",
     "InstalledPackage",
     "installed_from_records",
     "records_closure",
