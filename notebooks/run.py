@@ -68,8 +68,9 @@ def _isolate(directory: Path, private: Path) -> None:
 def _layer_table(notebook: Any) -> str:
     for cell in notebook.cells:
         if "layer-table" in cell.metadata.get("tags", ()):
-            for output in cell.outputs:
-                if "data" in output:
+            # The last: what stands before it is progress.
+            for output in reversed(cell.outputs):
+                if "text/plain" in output.get("data", {}):
                     return str(output.data["text/plain"])
     return ""
 
