@@ -19,6 +19,7 @@ from nbdock.filetree import (
     FileContent,
     TarPolicy,
     TarWriter,
+    scan_directory,
     tar_bytes,
     write_tar,
 )
@@ -323,3 +324,14 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert length > size
     assert peak < 4 << 20
+
+
+def test_writers_in_threads_do_not_meet(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    for n in range(200):
+        (tmp_path / f"{n}").write_bytes(b"%d" % n * n)
+    tree = list(scan_directory(str(tmp_path)))
+    expected = tar_bytes(tree)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: tar_bytes(tree), range(8))) == {expected}
