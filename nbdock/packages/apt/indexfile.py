@@ -173,8 +173,8 @@ def build_index(text: bytes, path: str, architecture: str) -> None:
         if own.strip() not in wanted:
             continue
         by_name.setdefault(name, []).append((start, length))
-        if b"\nProvides:" in stanza or b"\nprovides:" in stanza:
-            provides.append((start, _field(stanza, b"Provides:")))
+        if b"rovides:" in stanza and (provided := _field(stanza, b"Provides:")):
+            provides.append((start, provided))
     names = sorted(by_name)
     starts, stanzas = array.array(_NUMBERS, [0]), array.array(_NUMBERS)
     number_of: dict[int, int] = {}
@@ -185,8 +185,8 @@ def build_index(text: bytes, path: str, architecture: str) -> None:
         starts.append(len(stanzas) // 2)
     by_provided: dict[bytes, list[int]] = {}
     for start, value in provides:
-        for provided in dict.fromkeys(_PROVIDED.findall(value)):
-            by_provided.setdefault(provided, []).append(number_of[start])
+        for each in dict.fromkeys(_PROVIDED.findall(value)):
+            by_provided.setdefault(each, []).append(number_of[start])
     provided_names = sorted(by_provided)
     firsts, providers = array.array(_NUMBERS, [0]), array.array(_NUMBERS)
     for provided in provided_names:

@@ -214,6 +214,24 @@ def test_a_machine_without_sources(tmp_path: Path) -> None:
     assert "mirror=" in (caught.value.hint or "")
 
 
+def test_a_list_of_mirrors(tmp_path: Path) -> None:
+    mirrors = tmp_path / "mirrors.txt"
+    folder = tmp_path / "etc/apt"
+    folder.mkdir(parents=True)
+    entry = f"# one\n\ndeb mirror+file:{mirrors} stable main\n"
+    (folder / "sources.list").write_text(entry)
+    with pytest.raises(SourceConfigurationError, match=r"mirrors\.txt") as caught:
+        host_sources(str(tmp_path))
+    assert caught.value.line == 3
+    mirrors.write_text("# empty\n")
+    with pytest.raises(SourceConfigurationError, match="empty"):
+        host_sources(str(tmp_path))
+    mirrors.write_text("http://a/x # first\nhttp://b/x/\tarch:amd64 priority:2\nhttp://c\n")
+    assert host_sources(str(tmp_path)).sources[0].uri == "http://b/x/"
+    mirrors.write_text("http://a/x\nhttp://b/x/\n")
+    assert host_sources(str(tmp_path)).sources[0].uri == "http://a/x/"
+
+
 def test_explicit(tmp_path: Path) -> None:
     made = explicit_sources(
         mirror="http://h/debian", suite="a b", components="main contrib", keyring=tmp_path / "k"
