@@ -14,7 +14,6 @@ that ends too early, lies about a length or has a wrong checksum is an error wit
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,16 +22,10 @@ from typing import BinaryIO, Literal
 from nbdock.errors import ArchiveError, TruncatedArchiveError, UnsafePathError
 from nbdock.filetree import sparse
 from nbdock.filetree.bytesource import ByteSource, FileSource, StreamSource
-from nbdock.filetree.entry import NO_XATTRS, Content, Entry, EntryKind
+from nbdock.filetree.entry import Content, Entry, EntryKind
 from nbdock.filetree.names import normal_name
-from nbdock.filetree.tarfields import (
-    checksum_is_right,
-    number,
-    parse_records,
-    record_integer,
-    record_time,
-    record_xattr,
-)
+from nbdock.filetree.tarfacts import Extension, Header, HeaderParser
+from nbdock.filetree.tarfields import checksum_is_right, number, parse_records
 from nbdock.filetree.tarheader import BLOCK_BYTES
 
 __all__ = ["read_tar"]
@@ -54,7 +47,6 @@ _KINDS = {
 _NO_DATA = frozenset(b"123456")
 _EXTENSIONS = frozenset(b"xgXLK")
 _NOT_GLOBAL = (b"path", b"linkpath", b"size", b"GNU.sparse.")
-_OWNERS_KEPT = 4096
 
 
 def read_tar(
@@ -120,16 +112,6 @@ def read_tar(
             opened.close()
 
 
-@dataclasses.dataclass(slots=True)
-class _Extension:
-    """What headers before an entry say of it."""
-
-    size_bytes: int = 0
-    records: list[tuple[bytes, bytes]] = dataclasses.field(default_factory=list)
-    long_name: bytes | None = None
-    long_link: bytes | None = None
-
-
 class _Reader:
     """The state of one archive: global records, and the names so far."""
 
@@ -143,12 +125,12 @@ class _Reader:
         self._end_required = end_required
         self._globals: dict[bytes, bytes] = {}
         self._named: dict[bytes, Entry] = {}
-        self._owners: dict[tuple[bytes, bytes, bytes], tuple[int, int, int, int, str, str]] = {}
+        self._parser = HeaderParser()
         self._content_bytes = 0
 
     def entries(self) -> Iterator[Entry]:
         source = self._source
-        extension: _Extension | None = None
+        extension: Extension | None = None
         headers = count = 0
         while True:
             offset = source.offset
@@ -167,7 +149,7 @@ class _Reader:
             if headers > 3 * self.entry_limit:
                 raise self._too_many(offset)
             if block[156] in _EXTENSIONS:
-                extension = self._extend(block, offset, extension or _Extension())
+                extension = self._extend(block, offset, extension or Extension())
                 continue
             member = self._member(block, offset, extension)
             extension = None
@@ -190,7 +172,7 @@ class _Reader:
             hint="Raise entry_limit if it is to be trusted.",
         )
 
-    def _end(self, block: bytes, offset: int, extension: _Extension | None) -> None:
+    def _end(self, block: bytes, offset: int, extension: Extension | None) -> None:
         source = self._source
         if extension is not None:
             raise TruncatedArchiveError(
@@ -212,7 +194,7 @@ class _Reader:
             )
         source.drain()
 
-    def _extend(self, block: bytes, offset: int, extension: _Extension) -> _Extension | None:
+    def _extend(self, block: bytes, offset: int, extension: Extension) -> Extension | None:
         """Read a header that is about the next entry, or about all."""
         kind = block[156:157]
         payload = self._payload(number(block[124:136], offset), offset, extension.size_bytes)
@@ -238,10 +220,8 @@ class _Reader:
                 self._globals[key] = value
             else:
                 self._globals.pop(key, None)
-        if (
-            sum(len(key) + len(text) for key, text in self._globals.items())
-            > self.header_limit_bytes
-        ):
+        held_bytes = sum(len(key) + len(text) for key, text in self._globals.items())
+        if held_bytes > self.header_limit_bytes:
             raise ArchiveError(f"The global headers at byte {offset} are too long.", offset=offset)
         untouched = not extension.records and extension.long_name is extension.long_link is None
         return None if untouched else extension
@@ -261,59 +241,12 @@ class _Reader:
         return payload[:size]
 
     def _member(
-        self, block: bytes, offset: int, extension: _Extension | None
+        self, block: bytes, offset: int, extension: Extension | None
     ) -> tuple[Entry, Callable[[], None] | None, int] | None:
         """An entry, what closes its content, and the padding after that."""
         typeflag = block[156]
-        size = number(block[124:136], offset)
-        mode, uid, gid, mtime, uname, gname = self._owner(block, offset)
-        stamp: int | float = mtime
-        magic = block[257:263]
-        name = block[:100].partition(b"\0")[0]
-        if magic == b"ustar\0" and block[345]:
-            # star has its own times behind a shorter prefix.
-            end = 476 if block[508:512] == b"tar\0" else 500
-            name = block[345:end].partition(b"\0")[0] + b"/" + name
-        linkname = block[157:257].partition(b"\0")[0]
-        xattrs = NO_XATTRS
-        records: list[tuple[bytes, bytes]] = []
-        if extension is not None or self._globals:
-            records = list(self._globals.items())
-            if extension is not None:
-                records += extension.records
-                if extension.long_name is not None:
-                    name = extension.long_name
-                if extension.long_link is not None:
-                    linkname = extension.long_link
-            # An empty value takes back what an earlier record said.
-            last = {key: value for key, value in dict(records).items() if value}
-            name = last.get(b"GNU.sparse.name") or last.get(b"path") or name
-            linkname = last.get(b"linkpath", linkname)
-            if b"size" in last:
-                size = record_integer("size", last[b"size"], offset)
-            if b"uid" in last:
-                uid = record_integer("uid", last[b"uid"], offset)
-            if b"gid" in last:
-                gid = record_integer("gid", last[b"gid"], offset)
-            if b"mtime" in last:
-                stamp = record_time(last[b"mtime"], offset)
-            if b"uname" in last:
-                uname = last[b"uname"].decode("utf-8", "surrogateescape")
-            if b"gname" in last:
-                gname = last[b"gname"].decode("utf-8", "surrogateescape")
-            # Attributes may be empty; star's form comes last, so that it wins over others.
-            found = (
-                record_xattr(key, value, offset)
-                for key, value in sorted(
-                    dict(records).items(), key=lambda item: item[0].startswith(b"SCHILY.")
-                )
-            )
-            xattrs = dict(pair for pair in found if pair) or NO_XATTRS
-        if size < 0:
-            raise ArchiveError(
-                f"The tar header at byte {offset} has a size below 0.", offset=offset
-            )
-
+        header = self._parser.parse(block, offset, self._globals, extension)
+        name, linkname, size = header.name, header.linkname, header.size
         kind = _KINDS.get(block[156:157])
         if kind is None:
             self._unknown(typeflag, name, size, offset)
@@ -330,13 +263,12 @@ class _Reader:
                 offset=offset,
             )
         if kind is EntryKind.FILE:
-            return self._file(
-                typeflag, block, records, offset, size,
-                lambda length, content: Entry(
-                    path, EntryKind.FILE, mode, uid, gid, length, stamp, uname, gname, b"", 0, 0,
-                    xattrs, content,
-                ),
+            length, content, close, padding = self._content(block, offset, header)
+            entry = Entry(
+                path, kind, header.mode, header.uid, header.gid, length, header.mtime,
+                header.uname, header.gname, b"", 0, 0, header.xattrs, content,
             )  # fmt: skip
+            return entry, close, padding
         target = None
         major = minor = 0
         if kind is EntryKind.HARDLINK or kind is EntryKind.SYMLINK:
@@ -354,8 +286,8 @@ class _Reader:
                 major = number(block[329:337], offset)
                 minor = number(block[337:345], offset)
         entry = Entry(
-            path, kind, mode, uid, gid, 0, stamp, uname, gname, linkname, major, minor, xattrs,
-            None, target,
+            path, kind, header.mode, header.uid, header.gid, 0, header.mtime, header.uname,
+            header.gname, linkname, major, minor, header.xattrs, None, target,
         )  # fmt: skip
         if typeflag in _NO_DATA:
             return entry, None, 0
@@ -370,50 +302,24 @@ class _Reader:
             )
         self._source.skip(size + -size % BLOCK_BYTES)
 
-    def _owner(self, block: bytes, offset: int) -> tuple[int, int, int, int, str, str]:
-        """Mode, uid, gid, mtime, uname and gname, which few entries have for themselves."""
-        key = block[100:124], block[136:148], block[257:329]
-        known = self._owners.get(key)
-        if known is not None:
-            return known
-        uname = gname = ""
-        if block[257:262] == b"ustar":
-            uname = block[265:297].partition(b"\0")[0].decode("utf-8", "surrogateescape")
-            gname = block[297:329].partition(b"\0")[0].decode("utf-8", "surrogateescape")
-        known = (
-            number(block[100:108], offset) & 0o7777,
-            number(block[108:116], offset),
-            number(block[116:124], offset),
-            number(block[136:148], offset),
-            uname,
-            gname,
-        )
-        if len(self._owners) >= _OWNERS_KEPT:
-            self._owners.clear()
-        self._owners[key] = known
-        return known
-
-    def _file(
-        self, typeflag: int, block: bytes, records: list[tuple[bytes, bytes]], offset: int,
-        size: int, make: Callable[[int, Content], Entry],
-    ) -> tuple[Entry, Callable[[], None], int]:  # fmt: skip
+    def _content(
+        self, block: bytes, offset: int, header: Header
+    ) -> tuple[int, Content, Callable[[], None], int]:
+        """A file's length and content, what closes that, and the padding after it."""
         source, limit = self._source, self.header_limit_bytes
-        length, stored = size, size
+        length = stored = header.size
         segments = None
-        if typeflag == ord("S"):
+        if block[156] == ord("S"):
             segments, length = sparse.gnu_segments(block, source, limit, offset)
-        elif records:
-            told = sparse.pax_segments(records, source, limit, offset)
+        elif header.records:
+            told = sparse.pax_segments(header.records, source, limit, offset)
             if told is not None:
                 segments, length, map_bytes = told
                 stored -= map_bytes
-        padding = -stored % BLOCK_BYTES
-        whole: Content
-        if segments is None:
-            whole = content = source.content(stored)
-        else:
+        content = source.content(stored)
+        whole: Content = content
+        if segments is not None:
             checked = sparse.checked_segments(segments, length, stored, offset)
-            content = source.content(stored)
             whole = sparse.SparseContent(content, checked, length)
         self._content_bytes += length
         if self.content_limit_bytes is not None and self._content_bytes > self.content_limit_bytes:
@@ -422,7 +328,7 @@ class _Reader:
                 offset=offset,
                 hint="Raise content_limit_bytes if it is to be trusted.",
             )
-        return make(length, whole), content.close, padding
+        return length, whole, content.close, -stored % BLOCK_BYTES
 
     def _linked(self, path: bytes, linkname: bytes, offset: int) -> tuple[bytes, Entry | None]:
         """A hardlink's target: its path, and what has that name so far."""
