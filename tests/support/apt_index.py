@@ -82,6 +82,12 @@ class MemoryIndex:
     def providers(self, virtual: str) -> tuple[PackageRecord, ...]:
         return tuple(self._by_provided.get(virtual, ()))
 
+    def mentioning(self, words: Iterable[str]) -> list[str]:
+        return [
+            r.name for r in self.records
+            if all(word in f"{r.name} {r.description}".lower() for word in words)
+        ]  # fmt: skip
+
     def shuffled(self, seed: int) -> MemoryIndex:
         """The same index in another order."""
         records = self.records.copy()

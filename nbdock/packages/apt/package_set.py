@@ -55,6 +55,10 @@ class LoadedIndex(PackageIndex, Protocol):
         """The native architecture."""
         ...
 
+    def mentioning(self, words: Sequence[str], /) -> Iterable[str]:
+        """Names of the packages whose stanzas have all these words somewhere, in any case."""
+        ...
+
 
 class AptPackage(Package):
     """One version of a Debian package, as the index describes it; made by its package set."""
@@ -298,15 +302,15 @@ class AptPackageSet(PackageSet):
             raise ArgumentTypeError(
                 f"A pattern is text, not {type(pattern).__name__}.", argument="pattern"
             )
-        catalogue = self._catalogue
-        names = sorted(self._index.get_now().names())
+        catalogue, index = self._catalogue, self._index.get_now()
         if re.search(r"[*?\[]", pattern):
-            names = fnmatch.filter(names, pattern)
             words = []
+            names = fnmatch.filter(index.names(), pattern)
         else:
             words = pattern.lower().split()
+            names = list(index.mentioning(words))
         found = []
-        for name in names:
+        for name in sorted(set(names)):
             node = catalogue.candidate(name)
             if node is None:
                 continue

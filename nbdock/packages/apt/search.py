@@ -31,34 +31,38 @@ def _added(option: Node, have: set[Node], depth: int) -> set[Node]:
     """What an option would add to `have`: all that it needs, choices made cheaply in turn."""
     new = {option}
     todo = [option]
-    pending: list[Requirement] = []
+    named: list[Requirement] = []
+    free: list[Requirement] = []
     while todo:
         for requirement in todo.pop().requirements:
-            if not requirement.hard or not requirement.options:
+            options = requirement.options
+            if not requirement.hard or not options:
                 continue
-            if len(requirement.meant) > 1 or len(requirement.options) > 1:
-                pending.append(requirement)
-                continue
-            node = requirement.options[0]
-            if node not in have and node not in new:
-                new.add(node)
-                todo.append(node)
-    for requirement in sorted(pending, key=_is_free):
-        if not have.isdisjoint(requirement.options) or not new.isdisjoint(requirement.options):
+            if len(options) > 1:
+                (named if len(requirement.meant) == 1 else free).append(requirement)
+            elif options[0] not in have and options[0] not in new:
+                new.add(options[0])
+                todo.append(options[0])
+        if not todo:
+            # What a field names is taken, unless a stand-in for it is there anyway.
+            for requirement in sorted(named, key=str):
+                if _is_open(requirement, have, new):
+                    new.add(requirement.meant[0])
+                    todo.append(requirement.meant[0])
+            named = []
+    for requirement in sorted(free, key=str):
+        if not _is_open(requirement, have, new):
             continue
         if depth == 0:
             new.add(min(requirement.meant, key=lambda n: (n.size_kib, n.sort_key)))
-        elif len(requirement.meant) == 1:
-            new |= _added(requirement.meant[0], have | new, depth)
         else:
             both = have | new
             new |= min((_added(o, both, depth - 1) for o in requirement.meant), key=_weight)
     return new
 
 
-def _is_free(requirement: Requirement) -> tuple[bool, str]:
-    """Orders requirements: those that mean one package first."""
-    return (len(requirement.meant) > 1, str(requirement))
+def _is_open(requirement: Requirement, have: set[Node], new: set[Node]) -> bool:
+    return have.isdisjoint(requirement.options) and new.isdisjoint(requirement.options)
 
 
 def _weight(nodes: Iterable[Node]) -> tuple[int, list[tuple[object, ...]]]:
