@@ -16,11 +16,11 @@ __all__ = ["Attempts"]
 class Attempts:
     """How often one transfer may still be taken up again; raises when it may not."""
 
-    def __init__(self, url: str, pauses: HostPauses) -> None:
+    def __init__(self, url: str, pauses: HostPauses, limits: settings.Settings) -> None:
         self.url = redacted(url)
         self.count = 0
         self._pauses = pauses
-        self._limit = settings.current().retries
+        self._limits = limits
 
     def progressed(self) -> None:
         """Much arrived since the last failure: start counting anew."""
@@ -28,7 +28,7 @@ class Attempts:
 
     def broke(self, error: ConnectionFailedError) -> None:
         """Note a broken connection; raises `error` if it was the last attempt."""
-        if self.count >= self._limit or isinstance(error, UntrustedCertificateError):
+        if self.count >= self._limits.retries or isinstance(error, UntrustedCertificateError):
             raise error
         self._pauses.extend(origin_of(self.url)[1], attempt=self.count)
         self.count += 1
@@ -36,7 +36,7 @@ class Attempts:
     def refused(self, response: Response) -> None:
         """Note a status that asks to come back later; raises if it was the last attempt."""
         asked_s = retry_after_s(response.headers.get("retry-after"), now_s=time.time())
-        limit_s = settings.current().retry_after_limit_s
+        limit_s = self._limits.retry_after_limit_s
         if asked_s is not None and asked_s > limit_s:
             raise HttpStatusError(
                 f"{redacted(response.url)} answered {response.status} and asks to wait "
@@ -46,7 +46,7 @@ class Attempts:
                 hint=f"Try again later. The longest wait is the setting retry_after_limit_s "
                 f"({limit_s:.0f} seconds).",
             )
-        if self.count >= self._limit:
+        if self.count >= self._limits.retries:
             raise HttpStatusError(
                 f"{redacted(response.url)} answered {response.status} {self.count + 1} times.",
                 status=response.status,

@@ -9,7 +9,7 @@ The states of a download, and what a failure in each leaves behind:
    whole body instead of the range starts the file anew. The part stays for a later process.
 3. *checking*: size and digest. A part that was taken up from an earlier process and fails is
    fetched once more from its start, for the older half may be at fault; else nothing is left.
-4. *done*: synced and renamed; the name never stands for half a file.
+4. *done*: renamed; the name never stands for half a file.
 
 Two processes may want one file: the part is locked, and who comes second uses a part of its own.
 """
@@ -27,7 +27,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from nbdock import settings
 from nbdock.concurrency import in_worker
 from nbdock.errors import (
     ConnectionFailedError,
@@ -63,17 +62,23 @@ class Downloaded:
 class _Part:
     """The file that fills up; its hash is always that of its content."""
 
-    def __init__(self, destination: str) -> None:
+    def __init__(self, destination: str, *, take_up: bool, buffer_bytes: int) -> None:
         self.destination = destination
         self.path, self._fd, self._is_shared = _open_part(destination)
         self._is_done = False
         self.size_bytes = 0
         self.resumed_bytes = 0
         self._hash = hashlib.sha256()
+        if take_up:
+            self._take_up(buffer_bytes)
+        else:
+            os.ftruncate(self._fd, 0)
 
-    def take_up(self) -> None:
+    def _take_up(self, buffer_bytes: int) -> None:
         """Hash what is there already."""
-        buffer = bytearray(settings.current().io_buffer_bytes)
+        if not os.fstat(self._fd).st_size:
+            return
+        buffer = bytearray(buffer_bytes)
         while count := os.readv(self._fd, [buffer]):
             self._hash.update(memoryview(buffer)[:count])
             self.size_bytes += count
@@ -99,8 +104,8 @@ class _Part:
         return self._hash.hexdigest()
 
     def finish(self) -> None:
-        with _full_disk_told(self.destination):
-            os.fsync(self._fd)
+        # Not synced: that costs more than the transfer of a small file, and a name whose content a
+        # power failure took has another size, which whoever looks for the file compares anyway.
         os.replace(self.path, self.destination)
         self._is_done = True
 
@@ -159,13 +164,12 @@ async def download(
     progress: TransferProgress | None,
 ) -> Downloaded:
     """See `Transport.download`."""
-    part = await in_worker(_Part, destination)
+    buffer_bytes = transport.limits.io_buffer_bytes
+    part = await in_worker(
+        _Part, destination, take_up=sha256 is not None, buffer_bytes=buffer_bytes
+    )
     keep = False
     try:
-        if sha256 is None:
-            part.restart()
-        else:
-            await in_worker(part.take_up)
         if size_bytes is not None and part.size_bytes > size_bytes:
             part.restart()
         while True:
@@ -179,7 +183,7 @@ async def download(
             if not part.resumed_bytes:
                 raise wrong
             part.restart()
-        await in_worker(part.finish)
+        part.finish()
         return Downloaded(part.sha256, part.size_bytes, part.resumed_bytes)
     except (SizeMismatchError, StorageFullError):
         keep = False
@@ -197,6 +201,7 @@ async def _receive(
 ) -> None:
     """Fetch until the body's end, taking broken transfers up again."""
     attempts = transport.attempts(url)
+    buffer_bytes = transport.limits.io_buffer_bytes
     validator = ""
     furthest = part.size_bytes
     while size_bytes is None or part.size_bytes < size_bytes or size_bytes == 0:
@@ -217,7 +222,7 @@ async def _receive(
                 total = _total_bytes(response, part)
                 _check_announced(url, total, size_bytes)
                 validator = _validator(response)
-                await _copy(response, part, size_bytes, total or 0, progress)
+                await _copy(response, part, size_bytes, total or 0, buffer_bytes, progress)
             except ConnectionFailedError as error:
                 if part.size_bytes - furthest >= _MUCH_BYTES:
                     attempts.progressed()
@@ -239,10 +244,10 @@ async def _copy(
     part: _Part,
     size_bytes: int | None,
     total_bytes: int,
+    buffer_bytes: int,
     progress: TransferProgress | None,
 ) -> None:
     """Write and hash the body in big pieces, in a worker; what came before a break is kept."""
-    piece_bytes = settings.current().io_buffer_bytes
     piece = bytearray()
     try:
         async for chunk in response.chunks():
@@ -252,7 +257,7 @@ async def _copy(
                 raise _size_error(response.url, size_bytes, arrived)
             if progress is not None:
                 progress(arrived, total_bytes or size_bytes or 0)
-            if len(piece) >= piece_bytes:
+            if len(piece) >= buffer_bytes:
                 full, piece = piece, bytearray()
                 await in_worker(part.write, full)
     finally:

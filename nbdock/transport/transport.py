@@ -72,6 +72,11 @@ class Transport:
     unix_socket
         Talk HTTP over this socket instead of TCP, whatever host a URL names.
 
+    Attributes
+    ----------
+    limits
+        The settings it was made under.
+
     Examples
     --------
     >>> async def manifest(url):
@@ -89,10 +94,10 @@ class Transport:
         _handler: httpx.AsyncBaseTransport | None = None,
         _sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._settings = settings.current()
+        self.limits = settings.current()
         self._authorize = authorize
         self._proxies = dict(proxies or {})
-        self._ca_file = ca_file if ca_file is not None else self._settings.ca_file
+        self._ca_file = ca_file if ca_file is not None else self.limits.ca_file
         self._unix_socket = unix_socket
         self._handler = _handler
         self._pauses = HostPauses(_sleep)
@@ -138,7 +143,7 @@ class Transport:
         TransportError
             A redirect that must not be followed, or not an HTTP URL.
         """
-        attempts = attempts or Attempts(url, self._pauses)
+        attempts = attempts or Attempts(url, self._pauses, self.limits)
         once = content is not None and not isinstance(content, bytes)
         while True:
             try:
@@ -189,7 +194,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
     ) -> Fetched | None:
         """Like `get_bytes`, but None if nothing changed since `etag` or `last_modified`."""
-        attempts = Attempts(url, self._pauses)
+        attempts = Attempts(url, self._pauses, self.limits)
         asked = dict(headers or {})
         if etag:
             asked["If-None-Match"] = etag
@@ -251,7 +256,7 @@ class Transport:
 
     def attempts(self, url: str) -> Attempts:
         """The retries of one transfer that needs several requests."""
-        return Attempts(url, self._pauses)
+        return Attempts(url, self._pauses, self.limits)
 
     async def _follow(
         self,
@@ -266,7 +271,7 @@ class Transport:
         if login is not None:
             headers["Authorization"] = basic_authorization(*login)
         first = url
-        for _ in range(self._settings.redirect_limit + 1):
+        for _ in range(self.limits.redirect_limit + 1):
             origin = origin_of(url)
             own = dict(headers)
             if origin != home:
@@ -294,7 +299,7 @@ class Transport:
                 method, content = ("HEAD" if method == "HEAD" else "GET"), None
             url = target
         raise TransportError(
-            f"{redacted(first)} redirects more than {self._settings.redirect_limit} times.",
+            f"{redacted(first)} redirects more than {self.limits.redirect_limit} times.",
             url=redacted(first),
             hint=f"The last address was {redacted(url)}.",
         )
@@ -330,9 +335,9 @@ class Transport:
 
         context = self._tls_context()
         limits = httpx.Limits(
-            max_connections=self._settings.connections,
-            max_keepalive_connections=self._settings.connections,
-            keepalive_expiry=self._settings.silence_timeout_s,
+            max_connections=self.limits.connections,
+            max_keepalive_connections=self.limits.connections,
+            keepalive_expiry=self.limits.silence_timeout_s,
         )
         handler = self._handler
         if handler is None and self._unix_socket is not None:
@@ -351,7 +356,7 @@ class Transport:
                 follow_redirects=False,
                 limits=limits,
                 # Waiting for one of our own connections is not the server's silence.
-                timeout=httpx.Timeout(self._settings.silence_timeout_s, pool=None),
+                timeout=httpx.Timeout(self.limits.silence_timeout_s, pool=None),
                 # Digests are of the bytes on the wire; nothing here wants them coded again.
                 headers={"User-Agent": "nbdock", "Accept": "*/*", "Accept-Encoding": "identity"},
                 transport=handler,
