@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Node:
     """A part of a cell: the characters from `start` up to `end`."""
 
@@ -42,42 +42,42 @@ class Node:
     end: int
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Literal(Node):
     """A number."""
 
     value: int | float
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class StringNode(Node):
     """A string: texts and interpolated expressions in turn."""
 
     parts: tuple[str | Node, ...]
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class PathNode(Node):
     """A path as it was written (`./x`, `/x`, `~/x`), possibly with interpolations."""
 
     parts: tuple[str | Node, ...]
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class SearchPath(Node):
     """`<nixpkgs>`; `name` is what stands between the angle brackets."""
 
     name: str
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Variable(Node):
     """A name to be looked up."""
 
     name: str
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class AttributeName(Node):
     """One step of an attribute path: `text`, or `node` if it has to be evaluated first."""
 
@@ -85,7 +85,7 @@ class AttributeName(Node):
     node: Node | None = None
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Select(Node):
     """`subject.path` or `subject.path or default`."""
 
@@ -94,7 +94,7 @@ class Select(Node):
     default: Node | None
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class HasAttribute(Node):
     """`subject ? path`."""
 
@@ -102,7 +102,7 @@ class HasAttribute(Node):
     path: tuple[AttributeName, ...]
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Entry:
     """The value of a name in a set or a `let`; `inherited` ones are looked up outside of it."""
 
@@ -112,7 +112,7 @@ class Entry:
     inherited: bool = False
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class SetNode(Node):
     """`{ ... }`: entries by name, and those whose names have to be evaluated first."""
 
@@ -121,14 +121,14 @@ class SetNode(Node):
     computed: list[tuple[AttributeName, Node]]
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class ListNode(Node):
     """`[ ... ]`."""
 
     items: tuple[Node, ...]
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Let(Node):
     """`let ... in body`."""
 
@@ -136,7 +136,7 @@ class Let(Node):
     body: Node
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class With(Node):
     """`with scope; body`."""
 
@@ -144,7 +144,7 @@ class With(Node):
     body: Node
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Assert(Node):
     """`assert condition; body`."""
 
@@ -152,7 +152,7 @@ class Assert(Node):
     body: Node
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class If(Node):
     """`if condition then consequence else alternative`."""
 
@@ -161,7 +161,7 @@ class If(Node):
     alternative: Node
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Formal:
     """One of the names in `{ a, b ? 1 }: ...`."""
 
@@ -170,7 +170,7 @@ class Formal:
     default: Node | None
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Function(Node):
     """`parameter: body` or `{ formals }@parameter: body`."""
 
@@ -180,7 +180,7 @@ class Function(Node):
     body: Node
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Apply(Node):
     """`function argument`."""
 
@@ -188,7 +188,7 @@ class Apply(Node):
     argument: Node
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Unary(Node):
     """`-x` or `!x`."""
 
@@ -196,7 +196,7 @@ class Unary(Node):
     operand: Node
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclasses.dataclass(eq=False, repr=False, match_args=False)
 class Binary(Node):
     """`left operator right`."""
 
