@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import nbdock
 from nbdock.notebook import completion, display, errors
@@ -16,6 +17,10 @@ from nbdock.notebook.names import default_apt
 __all__ = ["Job", "JobState", "load", "unload"]
 
 
+_given: WeakKeyDictionary[Any, dict[str, object]] = WeakKeyDictionary()
+"""The names that each shell got; those it had already are not among them."""
+
+
 def load(shell: Any) -> None:
     """Give a shell the magics and the looks; ``nbdock`` and ``apt``, if those names are free."""
     shell.register_magics(BuildMagics)
@@ -23,15 +28,21 @@ def load(shell: Any) -> None:
     errors.install()
     completion.install(shell)
     names = {"nbdock": nbdock, "apt": default_apt()}
-    shell.push({k: v for k, v in names.items() if k not in shell.user_ns}, interactive=False)
+    free = {name: value for name, value in names.items() if name not in shell.user_ns}
+    shell.push(free, interactive=False)
+    _given.setdefault(shell, {}).update(free)
 
 
 def unload(shell: Any) -> None:
     """Take from a shell what `load` gave it."""
+    manager = shell.magics_manager
     for magic in ("buildImage", "buildLayeredImage"):
-        shell.magics_manager.magics["cell"].pop(magic, None)
+        manager.magics["cell"].pop(magic, None)
+    registered = manager.registry.pop(BuildMagics.__name__, None)
+    if registered in shell.configurables:
+        shell.configurables.remove(registered)
     display.remove(shell)
     errors.remove()
     completion.remove(shell)
-    if shell.user_ns.get("apt") is default_apt():
-        shell.drop_by_id({"apt": default_apt()})
+    # Only what still is what was given: a name that the notebook bound anew is its own.
+    shell.drop_by_id(_given.pop(shell, {}))

@@ -25,7 +25,7 @@ __all__ = ["install", "remove"]
 
 _NAMES_SHOWN = 6
 _STORE_PATH = re.compile(r".*/[0-9a-z]{32}-")
-_SIZE = (Column("size", number=True), Column("share of all"))
+_SIZE = (Column("size", number=True), Column("share"))
 
 
 def _names(names: Sequence[str]) -> Cell:
@@ -46,7 +46,7 @@ def _content_name(content: str) -> str:
 def _image_view(image: Image) -> View:
     layers = image.layers
     sizes = [layer.descriptor.size_bytes for layer in layers]
-    total, largest = sum(sizes), max(sizes, default=0)
+    total = sum(sizes)
     rows = []
     for layer, size in zip(layers, sizes, strict=True):
         contents = _names([_content_name(name) for name in layer.contents])
@@ -55,14 +55,14 @@ def _image_view(image: Image) -> View:
             contents = Cell(_clipped(told, 100), title=told if len(told) > 100 else "", muted=True)
         digest = layer.descriptor.digest
         rows.append((
-            str(layer.position), bytes_text(size), share(size, total, largest),
+            str(layer.position), bytes_text(size), share(size, total),
             Cell(digest.hex[:12], title=str(digest)), contents,
         ))  # fmt: skip
 
     def rest(shown: int) -> Sequence[str | Cell]:
         size = sum(sizes[shown:])
         advice = f"{plural(len(layers) - shown, 'more layer')}: nbdock.layer_table(image)"
-        return ("\u2026", bytes_text(size), share(size, total, total), "", Cell(advice, muted=True))
+        return ("\u2026", bytes_text(size), share(size, total), "", Cell(advice, muted=True))
 
     return View(
         image.name or "unnamed image",
@@ -83,10 +83,9 @@ def _clipped(text: str, length: int) -> str:
 def _plan_view(plan: LayerPlan) -> View:
     layers = plan.rows()
     total = sum(row.size_bytes for row in layers)
-    largest = max((row.size_bytes for row in layers), default=0)
     rows = [
         (
-            str(row.position), bytes_text(row.size_bytes), share(row.size_bytes, total, largest),
+            str(row.position), bytes_text(row.size_bytes), share(row.size_bytes, total),
             str(row.packages), _names(row.names),
         )
         for row in layers
@@ -97,28 +96,29 @@ def _plan_view(plan: LayerPlan) -> View:
         size = sum(row.size_bytes for row in hidden)
         packages = str(sum(row.packages for row in hidden))
         advice = Cell(f"{plural(len(hidden), 'more layer')}: plan.table()", muted=True)
-        return ("\u2026", bytes_text(size), share(size, total, total), packages, advice)
+        return ("\u2026", bytes_text(size), share(size, total), packages, advice)
 
     packages = sum(row.packages for row in layers)
-    planned = "" if plan.planner == "single" else f"by {plan.planner}"
+    # An image of a single layer has no other; a layered one gets one more when it is built.
+    single = plan.planner == "single"
     return View(
         "Plan",
-        f" {planned}" if planned else "",
+        "" if single else f" by {plan.planner}",
         facts=(plural(packages, "package"), bytes_text(total), plural(len(plan), "layer")),
         columns=(
             Column("layer", number=True), *_SIZE, Column("packages", number=True),
             Column("contents"),
         ),
         rows=shortened(rows, rest),
+        note="" if single else "The build adds a layer on top: links at / and extraCommands.",
     )  # fmt: skip
 
 
 def _closure_view(closure: Closure) -> View:
     total = closure.size_bytes
-    largest = max((p.size_bytes for p in closure.packages), default=0)
     rows = [
         (
-            p.name, p.version, bytes_text(p.size_bytes), share(p.size_bytes, total, largest),
+            p.name, p.version, bytes_text(p.size_bytes), share(p.size_bytes, total),
             _names([closure[key].name for key in closure.references.get(p.key, ())]),
         )
         for p in closure.packages
@@ -129,12 +129,17 @@ def _closure_view(closure: Closure) -> View:
         size = sum(p.size_bytes for p in hidden)
         advice = f"{plural(len(hidden), 'more package')}: nbdock.package_table(closure)"
         cell = Cell(advice, muted=True)
-        return ("\u2026", "", bytes_text(size), share(size, total, total), cell)
+        return ("\u2026", "", bytes_text(size), share(size, total), cell)
 
     return View(
         "Closure",
         facts=(plural(len(closure), "package"), bytes_text(total)),
-        columns=(Column("package"), Column("version"), *_SIZE, Column("needs")),
+        columns=(
+            Column("package", whole=True),
+            Column("version", whole=True),
+            *_SIZE,
+            Column("needs"),
+        ),
         rows=shortened(rows, rest),
     )
 
@@ -156,8 +161,8 @@ def _search_view(found: AptSearchResult) -> View:
         plural(len(found), "package"),
         f" for {found.pattern!r}",
         columns=(
-            Column("package"), Column("version"), Column("size", number=True),
-            Column("description"),
+            Column("package", whole=True), Column("version", whole=True),
+            Column("size", number=True), Column("description"),
         ),
         rows=shortened(rows, rest),
     )  # fmt: skip

@@ -16,6 +16,7 @@ exception stay in the notebook as they are. After ``%xmode Verbose`` the whole t
 from __future__ import annotations
 
 import linecache
+import re
 import traceback
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = ["in_cell", "install", "quietly", "remove", "without_groups"]
 _RED, _BOLD, _DIM, _END = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _IN_CELL = "_nbdock_in_cell"
 _WIDEST = 120
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _render(error: NbdockError) -> list[str]:
@@ -45,12 +47,16 @@ def _render(error: NbdockError) -> list[str]:
         lines += ["", f"  {_DIM}{called}{_END}"]
     if error.hint:
         lines += ["", error.hint]
-    return lines
+    return lines if _is_coloured() else [_COLOURS.sub("", line) for line in lines]
 
 
 def _is_verbose() -> bool:
     shell = get_ipython()
     return shell is not None and getattr(shell.InteractiveTB, "mode", "") == "Verbose"
+
+
+def _is_coloured() -> bool:
+    return str(getattr(get_ipython(), "colors", "")).lower() != "nocolor"
 
 
 def _public_name(error: BaseException) -> str:

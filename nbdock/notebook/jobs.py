@@ -53,6 +53,8 @@ class Job(Generic[T]):
         self.name = name
         self._line = ProgressLine()
         self._took_s: float | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelled = False
         self._future: Future[T] = start(self._supervise(work, on_result))
 
     async def _supervise(
@@ -60,7 +62,10 @@ class Job(Generic[T]):
         work: Callable[[Callable[[str, int, int], None]], Coroutine[Any, Any, T]],
         on_result: Callable[[T], object] | None,
     ) -> T:
+        self._task = asyncio.current_task()
         try:
+            if self._cancelled:
+                raise asyncio.CancelledError
             result = await work(self._line.report)
             if on_result is not None:
                 on_result(result)
@@ -109,8 +114,11 @@ class Job(Generic[T]):
             ended.exception()  # looked at, so asyncio does not complain that nobody did
 
     def cancel(self) -> None:
-        """Stop it; harmless when it has ended."""
-        self._future.cancel()
+        """Stop it; harmless when it has ended. It is cancelled once it has cleaned up."""
+        self._cancelled = True
+        # The task, not the future that stands for it: that would count as ended at once.
+        if self._task is not None:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def result(self, timeout_s: float | None = None) -> T:
         """Wait for what it makes.

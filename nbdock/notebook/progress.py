@@ -140,11 +140,12 @@ def run_with_progress(
     try:
         result = run(work(line.report), while_waiting=show)
     except BaseException as error:
-        stopped = f"stopped after {seconds_text(line.elapsed_s)}"
+        took = seconds_text(line.elapsed_s)
         if shown:
-            output.end(f"{stopped.capitalize()}.")
+            verb = "Failed" if isinstance(error, Exception) else "Stopped"
+            output.end(f"{verb} after {took}.")
         if isinstance(error, KeyboardInterrupt):
-            quietly(error, f"{stopped}; nothing was left half-done.")
+            quietly(error, f"stopped after {took}; nothing was left half-done.")
         raise
     if shown or always:
         output.end(f"{done(result)} in {seconds_text(line.elapsed_s)}.")

@@ -23,16 +23,17 @@ _MUTED = "color:var(--jp-ui-font-color2,#616161)"
 _CODE = "font-family:var(--jp-code-font-family,monospace)"
 _BAR = "color:var(--jp-brand-color1,#1976d2)"
 _EIGHTHS = " \u258f\u258e\u258d\u258c\u258b\u258a\u2589\u2588"
-_BAR_WIDTH = 6
+_BAR_WIDTH = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column: its head, and how its cells stand."""
+    """A column: its head, and how its cells stand; `whole` ones are not broken into lines."""
 
     head: str
     number: bool = False
     code: bool = False
+    whole: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,8 @@ def _style(column: Column, *, code: bool = False) -> str:
         parts += ["text-align:right", "white-space:nowrap", "font-variant-numeric:tabular-nums"]
     else:
         parts.append("text-align:left")
+    if column.whole:
+        parts.append("white-space:nowrap")
     return ";".join([*parts, _CODE] if code else parts)
 
 
@@ -141,9 +144,9 @@ def _html_cell(column: Column, cell: str | Cell) -> str:
     style = _style(column, code=column.code)
     text = html.escape(cell.text)
     if cell.bar is not None:
-        bar = f'<span style="{_BAR};{_CODE};white-space:pre" aria-hidden="true">{_bar(cell.bar)}</span>'  # noqa: E501
+        bar = f'<span style="{_BAR}" aria-hidden="true">{_bar(cell.bar)}</span>'
         text = f"{bar} {text}"
-        style += ";white-space:nowrap"
+        style += f";{_CODE};white-space:pre"
     if cell.muted:
         style += f";{_MUTED}"
     title = f' title="{html.escape(cell.title)}"' if cell.title else ""
@@ -177,13 +180,11 @@ def _bar(part: float) -> str:
     return (_EIGHTHS[8] * whole + (_EIGHTHS[rest] if rest else "")).ljust(_BAR_WIDTH)
 
 
-def share(size: int, total: int, largest: int) -> Cell:
-    """The share of a size in a total in per cent; its bar is full for the largest."""
-    if total <= 0:
-        return Cell("0 %".rjust(5), bar=0.0)
-    percent = 100 * size / total
-    text = "<1 %" if 0 < percent < 0.95 else f"{percent:.0f} %"
-    return Cell(text.rjust(5), bar=size / largest if largest else 0.0)
+def share(size: int, total: int) -> Cell:
+    """The share of a size in a total, in per cent and as a bar."""
+    part = size / total if total > 0 else 0.0
+    text = "<1 %" if 0 < part < 0.0095 else f"{100 * part:.0f} %"
+    return Cell(text.rjust(5), bar=part)
 
 
 def plural(count: int, noun: str) -> str:
