@@ -339,7 +339,8 @@ async def test_only_what_the_base_has_not_is_added(files: Look) -> None:
     ]))  # fmt: skip
     on = await single(from_image=base, contents=Made("c", [
         directory("etc"), file("etc/same", "s"), file("etc/other", "2"),
-        file("etc/mode", "m", mode=0o600), link("l", "etc/same"), directory("empty"), file("new", "n"),
+        file("etc/mode", "m", mode=0o600), link("l", "etc/same"), directory("empty"),
+        file("new", "n"),
     ]))  # fmt: skip
     top = {e.path.decode(): e for e in on.layer_entries(len(on.layers) - 1)}
     assert set(top) == {"etc", "etc/other", "etc/mode", "new"}

@@ -10,8 +10,9 @@ Leaving the context ends every process, unmounts whatever was mounted, and remov
 
 What a machine without systemd, possibly itself a container, needs to run containers:
 
-- dockerd: ``--iptables=false --bridge=none --storage-driver=vfs``, and ``--network none`` per run.
-- podman: vfs, cgroupfs, no journal; locks in files (its default is one shared memory segment for
+- dockerd: ``--iptables=false --bridge=none``, and ``--network none`` per run.
+- both: overlays where they can be mounted, else vfs, which copies the whole tree for every layer.
+- podman: cgroupfs, no journal; locks in files (its default is one shared memory segment for
   all podmans of the machine); default ulimits that root without CAP_SYS_RESOURCE may set.
 """
 
@@ -125,6 +126,19 @@ def _unmount_below(directory: Path) -> None:
         subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
 
 
+def _driver(directory: Path, overlay: str) -> str:
+    """The storage driver that works below a directory: mounting an overlay there tells."""
+    trial = directory / "trial"
+    for name in ("lower", "upper", "work", "merged"):
+        (trial / name).mkdir(parents=True, exist_ok=True)
+    options = ",".join(f"{name}dir={trial / name}" for name in ("lower", "upper", "work"))
+    command = ["mount", "-t", "overlay", "overlay", "-o", options, str(trial / "merged")]
+    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    _unmount_below(trial)
+    shutil.rmtree(trial, ignore_errors=True)
+    return overlay if mounted else "vfs"
+
+
 def _answers_ping(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(2.0)
@@ -192,7 +206,8 @@ def docker_engine() -> Iterator[Engine]:
         for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "NOTIFY_SOCKET"):
             environment.pop(name, None)
         command = [
-            "dockerd", "--iptables=false", "--bridge=none", "--storage-driver=vfs",
+            "dockerd", "--iptables=false", "--bridge=none",
+            "--storage-driver", _driver(directory, "overlay2"),
             f"--data-root={directory}/data", f"--exec-root={directory}/exec",
             f"--pidfile={directory}/docker.pid", f"--config-file={directory}/daemon.json",
             "--host", f"unix://{api}",
@@ -221,7 +236,7 @@ def podman_engine() -> Iterator[Engine]:
             environment.pop(name, None)
         client = (
             "podman", "--root", f"{directory}/storage", "--runroot", f"{directory}/runroot",
-            "--tmpdir", f"{directory}/tmp", "--storage-driver", "vfs",
+            "--tmpdir", f"{directory}/tmp", "--storage-driver", _driver(directory, "overlay"),
         )  # fmt: skip
         service = [*client, "system", "service", "--time", "0", f"unix://{api}"]
         with _service(service, api=api, log=directory / "log", environment=environment):
