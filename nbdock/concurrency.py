@@ -18,7 +18,6 @@ import contextvars
 import functools
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -64,26 +63,25 @@ def run(
     if threading.current_thread().name == "nbdock-loop":
         coroutine.close()
         raise RuntimeError("nbdock.concurrency.run() was called from the core; await instead")
+    loop = _background_loop()
     finished = threading.Event()
+    tasks: list[asyncio.Task[T]] = []
 
-    async def supervised() -> T:
-        try:
-            return await coroutine
-        finally:
-            finished.set()
+    def begin() -> None:
+        tasks.append(loop.create_task(coroutine))
+        tasks[0].add_done_callback(lambda _: finished.set())
 
-    future = start(supervised())
+    loop.call_soon_threadsafe(begin)
     try:
-        while while_waiting and not finished.wait(every_s):
-            while_waiting()
-        return future.result()
-    except FutureCancelledError as error:
-        raise asyncio.CancelledError from error
-    except KeyboardInterrupt:
-        future.cancel()
+        while not finished.wait(every_s if while_waiting else None):
+            if while_waiting:
+                while_waiting()
+    except BaseException:
+        loop.call_soon_threadsafe(lambda: tasks[0].cancel())
         # Clean-up has an owner: wait for it, and let a second interrupt stop the waiting.
         finished.wait()
         raise
+    return tasks[0].result()
 
 
 def _workers() -> ThreadPoolExecutor:

@@ -136,9 +136,19 @@ def _from_environment(fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, A
     return found
 
 
+_FIELDS = dataclasses.fields(Settings)
+_VARIABLES = tuple(f"NBDOCK_{field.name.upper()}" for field in _FIELDS)
+_HOME_VARIABLES = ("HOME", "XDG_DATA_HOME")
+_last: tuple[object, Settings] | None = None
+
+
 def current() -> Settings:
-    """The settings in force now."""
-    return Settings(**{**_from_environment(dataclasses.fields(Settings)), **_chosen})
+    """The settings in force now. Cheap enough to be asked often."""
+    global _last
+    key = (*map(os.environ.get, (*_VARIABLES, *_HOME_VARIABLES)), *_chosen.items())
+    if _last is None or _last[0] != key:
+        _last = (key, Settings(**{**_from_environment(_FIELDS), **_chosen}))
+    return _last[1]
 
 
 def configure(**changes: Any) -> Settings:

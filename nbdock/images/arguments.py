@@ -221,7 +221,7 @@ def _flatten(argument: str, value: object) -> Iterator[Package]:
     if value is None:
         return
     if isinstance(value, Package):
-        yield value
+        yield value.current()
     elif isinstance(value, str | os.PathLike):
         path = os.fspath(value)
         if not path:

@@ -19,7 +19,7 @@ from nbdock.notebook.progress import line_bundle, updates_displays
 from nbdock.notebook.units import bytes_text, seconds_text
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
 from nbdock.packages import Closure
-from nbdock.packages.apt import AptSearchResult
+from nbdock.packages.debian import AptSearchResult
 
 __all__ = ["install", "remove"]
 

@@ -162,7 +162,7 @@ def test_a_hostile_view() -> None:
         EVIL, EVIL, facts=[EVIL], code=EVIL, columns=[Column(EVIL)],
         rows=[[Cell(EVIL, title=EVIL)], [EVIL]], note=EVIL,
     )  # fmt: skip
-    assert checked(view.html()).count("alert(1)") == 7
+    assert checked(view.html()).count("alert(1)") == 8
     assert "\x1b" not in view.text()
 
 
@@ -215,7 +215,7 @@ def test_an_image_that_has_left_the_store(cells, capsys, nbdock_home: Path) -> N
 
 
 def test_a_search(cells) -> None:
-    from nbdock.packages.apt import AptSearchResult
+    from nbdock.packages.debian import AptSearchResult
 
     text, html = bundle(cells, AptSearchResult(EVIL, []))
     assert text.startswith("0 packages for '<script>")
@@ -228,12 +228,12 @@ def test_a_job_shows_where_it_stands(cells, packages, capsys) -> None:
     job = cells.names["x"]
     capsys.readouterr()
     cells.run("x")
-    assert capsys.readouterr().out.startswith("▶ x: ")
+    assert capsys.readouterr().out.startswith("Out[0]: ▶ x: ")
     job.cancel()
     with pytest.raises(BaseException):  # noqa: B017 - CancelledError is not an Exception
         job.result(timeout_s=60)
     cells.run("x")
-    assert capsys.readouterr().out.startswith("■ x: cancelled after ")
+    assert capsys.readouterr().out.startswith("Out[0]: ■ x: cancelled after ")
 
 
 def test_bars_and_shares() -> None:

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from nbdock.packages.apt.record import PackageRecord
-from nbdock.packages.apt.relations import parse_relations
+from nbdock.packages.debian.record import PackageRecord
+from nbdock.packages.debian.relations import parse_relations
 
 
 def records_of(text: str) -> list[PackageRecord]:

@@ -1,0 +1,26 @@
+"""Debian and Ubuntu packages, from the package sources that APT knows: found, resolved, fetched.
+
+The way of the data: `configuration`, `sources` and `preferences` say where to look; `release` and
+`signatures` say whom to trust; `index` holds what there is; `resolver` chooses; `fetching` brings
+the .debs; `deb` reads one as a stream of entries.
+"""
+
+from nbdock.packages.debian.dpkgrecords import (
+    InstalledPackage,
+    installed_from_records,
+    records_closure,
+)
+from nbdock.packages.debian.mergedusr import merged_usr_links
+from nbdock.packages.debian.opening import apt
+from nbdock.packages.debian.package_set import AptPackage, AptPackageSet, AptSearchResult
+
+__all__ = [  # noqa: RUF022, in order of importance
+    "apt",
+    "AptPackageSet",
+    "AptPackage",
+    "AptSearchResult",
+    "InstalledPackage",
+    "installed_from_records",
+    "records_closure",
+    "merged_usr_links",
+]
