@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nbdock.images.image import Image
-from nbdock.packages import Closure, InstalledPackage, installed_from_records, records_closure
+from nbdock.packages import Closure
+
+if TYPE_CHECKING:
+    from nbdock.packages import InstalledPackage
 
 __all__ = ["installed_closure"]
 
@@ -17,6 +22,9 @@ def installed_closure(image: Image) -> tuple[Closure, dict[str, int]]:
     Read from dpkg's records; a package is of the lowest layer whose records name it. A
     ``status`` file in a higher layer replaces those below it, so what it no longer names is gone.
     """
+    # Only images from elsewhere need what reads dpkg's records.
+    from nbdock.packages import installed_from_records, records_closure
+
     in_status: dict[str, InstalledPackage] = {}
     in_status_d: dict[str, InstalledPackage] = {}
     layer_of: dict[str, int] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -365,13 +366,23 @@ def test_a_name_that_was_bound_anew_stays(cells, packages) -> None:
 
 
 def test_a_job_is_awaited_and_cancelled_in_cells(cells, packages) -> None:
-    packages.waits = True
+    begun = threading.Event()
+    packages.waits, packages.loading = True, begun.set
     cells.run('%%buildImage --background -o x\nname = "x"; contents = [ apt.libc6 ];')
+    assert begun.wait(60)
     assert cells.names["x"].state.value == "running"
     cells.run("x.cancel()")
     assert isinstance(cells.error("await x"), asyncio.CancelledError)
     assert cells.names["x"].state.value == "cancelled"
     assert packages.cancelled
+
+
+def test_a_job_is_cancelled_before_it_began(cells, packages) -> None:
+    packages.waits = True
+    job = cells.value('%%buildImage --background\nname = "x"; contents = [ apt.libc6 ];')
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        job.result(timeout_s=60)
 
 
 def test_a_job_that_fails_keeps_its_error(cells) -> None:
