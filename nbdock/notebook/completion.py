@@ -1,14 +1,22 @@
-"""Tab in a build cell: flags, arguments at the start of a line, packages after ``apt.``.
+"""Tab in a build cell: flags, arguments, fields of the configuration, packages, names.
 
-%%buildLayeredImage
-maxL<Tab>                     ->  maxLayers =
-contents = [ apt.redis-<Tab>  ->  apt.redis-server, apt.redis-tools, ...
+    %%buildLayeredImage --d<Tab>      ->  --dry-run
+    maxL<Tab>                         ->  maxLayers =
+    config.Work<Tab>                  ->  config.WorkingDir
+    contents = [ apt.redis-<Tab>      ->  apt.redis-server, apt.redis-tools, ...
+
+What is offered follows from the text before the cursor alone, however unfinished it is. An index
+that is not on this machine yet is waited for only shortly: it goes on loading, and the next Tab has
+it. Inside texts nothing is offered here, so that IPython's completion of file names works there.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from IPython.core.completer import (
     CompletionContext,
@@ -17,55 +25,97 @@ from IPython.core.completer import (
     context_matcher,
 )
 
+from nbdock.concurrency import start
+from nbdock.errors import NbdockError
 from nbdock.images import argument_names
 from nbdock.notebook.flags import flag_names
 from nbdock.notebook.names import BUILDERS, CellNames
+from nbdock.notebook.position import position_in_cell
 from nbdock.oci import ContainerConfig
 from nbdock.packages import PackageSet
 
 __all__ = ["install", "remove"]
 
-_MAGIC = re.compile(r"%%(\w+)")
-_MEMBER = re.compile(r"([A-Za-z_]\w*)\.([\w+.-]*)$")
-_WORD = re.compile(r"[\w-]*$")
+_MAGIC = re.compile(r"%%(\w+)(?=\s)")
+_MEMBER = re.compile(r"([A-Za-z_]\w*)\.([\w+.-]*)\Z")
+_WORD = re.compile(r"[\w-]*\Z")
+_NAME = re.compile(r"[A-Za-z_][\w'-]*\Z")
 _MOST = 200
+_PATIENCE_S = 2.0
+
+_loading: WeakKeyDictionary[PackageSet, Future[None]] = WeakKeyDictionary()
 
 
-def _complete(namespace: dict[str, object], text: str, magic: str) -> list[str] | None:
-    """What may stand at the end of a cell's text; None if nothing is known."""
-    *above, line = text.split("\n")
-    if not above:
-        return flag_names(magic)
-    if match := _MEMBER.search(line):
-        owner = CellNames(namespace).get(match[1]) if match[1] != "config" else None
-        if isinstance(owner, PackageSet):
-            return [f"{match[1]}.{name}" for name in dir(owner) if name.startswith(match[2])]
-        if match[1] == "config":
-            return [f"config.{name}" for name in ContainerConfig.field_names()]
-        return None
-    if re.fullmatch(r"\s*\w*", line):
-        return [f"{name} = " for name in argument_names(BUILDERS[magic])]
-    return [name for name in CellNames(namespace) if re.fullmatch(r"[A-Za-z_]\w*", name)]
+def _package_names(packages: PackageSet) -> Iterable[str]:
+    """The names in a set, as a cell writes them; none if its index is not here soon."""
+    load = _loading.get(packages)
+    if load is None or load.done():
+        load = _loading[packages] = start(packages.load())
+    load.result(_PATIENCE_S)
+    names = packages if isinstance(packages, Iterable) else dir(packages)
+    return (name if _NAME.match(name) else f'"{name}"' for name in names)
+
+
+def _complete(namespace: dict[str, object], text: str, magic: str) -> tuple[str, list[str]]:
+    """What is being written at the end of a cell's text, and what it may become."""
+    line, newline, body = text.partition("\n")
+    if not newline:
+        flag = re.search(r"\S*\Z", line)
+        return flag[0] if flag else "", flag_names(magic)
+    position = position_in_cell(body)
+    if position is None:
+        return "", []
+    member, word = _MEMBER.search(body), _WORD.search(body)
+    fragment = member[0] if member else word[0] if word else ""
+    fields = ContainerConfig.field_names()
+    if position.is_name:
+        if position.inside == ("config",):
+            return fragment, [f"{field} = " for field in fields if field not in position.given]
+        if member and member[1] == "config" and not position.inside:
+            return fragment, [f"config.{field} = " for field in fields]
+        if position.inside or member:
+            return "", []
+        known = argument_names(BUILDERS[magic])
+        return fragment, [f"{name} = " for name in known if name not in position.given]
+    names = CellNames(namespace)
+    if not member:
+        return fragment, [name for name in names if _NAME.match(name)]
+    owner = names.get(member[1])
+    if not isinstance(owner, PackageSet):
+        return "", []
+    try:
+        found = [f"{member[1]}.{name}" for name in _package_names(owner)]
+    except (NbdockError, TimeoutError):
+        found = []
+    # Never nothing: IPython would ask the set itself then, and wait as long as loading takes.
+    return fragment, found or [fragment]
+
+
+def _matches(shell: Any, context: CompletionContext) -> SimpleMatcherResult:
+    lines = context.full_text.split("\n")[: context.cursor_line + 1]
+    lines[-1] = lines[-1][: context.cursor_position]
+    text = "\n".join(lines)
+    magic = _MAGIC.match(text)
+    if magic is None or magic[1] not in BUILDERS:
+        return SimpleMatcherResult(completions=[], suppress=False)
+    fragment, known = _complete(shell.user_ns, text, magic[1])
+    # A quoted name matches by what is in its quotes.
+    found = sorted(name for name in known if name.replace('"', "").startswith(fragment))[:_MOST]
+    return SimpleMatcherResult(
+        completions=[SimpleCompletion(text=name, type="nbdock") for name in found],
+        matched_fragment=fragment,
+        suppress=bool(found),
+    )
 
 
 def _matcher(shell: Any) -> Any:
     @context_matcher(identifier="nbdock")
     def match(context: CompletionContext) -> SimpleMatcherResult:
-        lines = context.full_text.split("\n")[: context.cursor_line + 1]
-        lines[-1] = lines[-1][: context.cursor_position]
-        text = "\n".join(lines)
-        magic = _MAGIC.match(text)
-        if magic is None or magic[1] not in BUILDERS:
+        try:
+            return _matches(shell, context)
+        except Exception:
+            # Completion has no place to show an error; the cell itself shows it when it runs.
             return SimpleMatcherResult(completions=[], suppress=False)
-        begun = _MEMBER.search(text) or _WORD.search(text)
-        fragment = begun[0] if begun else ""
-        known = _complete(shell.user_ns, text, magic[1]) or []
-        found = sorted(name for name in known if name.startswith(fragment))[:_MOST]
-        return SimpleMatcherResult(
-            completions=[SimpleCompletion(text=name, type="nbdock") for name in found],
-            matched_fragment=fragment,
-            suppress=True,
-        )
 
     return match
 

@@ -76,30 +76,29 @@ class View:
         """The view as plain text, for terminals, diffs and screen readers."""
         head = [self.heading + self.subheading, ", ".join(self.facts), self.code]
         table = self._text_table() if self.rows else ""
-        parts = ("\n".join(line for line in head if line), table, self.note)
+        parts = ("\n".join(_plain(line) for line in head if line), table, _plain(self.note))
         return "\n\n".join(part for part in parts if part)
 
     def html(self) -> str:
         """The view as HTML."""
-        heading = f"<strong>{html.escape(self.heading)}</strong>"
+        heading = f"<strong>{_escaped(self.heading)}</strong>"
         if self.subheading:
-            heading += f'<span style="{_MUTED}">{html.escape(self.subheading)}</span>'
+            heading += f'<span style="{_MUTED}">{_escaped(self.subheading)}</span>'
         parts = [f'<div style="font-size:1.1em">{heading}</div>']
         if self.facts:
-            facts = " \u00b7 ".join(html.escape(fact) for fact in self.facts)
+            facts = " \u00b7 ".join(_escaped(fact) for fact in self.facts)
             parts.append(f"<div>{facts}</div>")
         if self.code:
-            parts.append(f'<div style="{_MUTED};{_CODE}">{html.escape(self.code)}</div>')
+            parts.append(f'<div style="{_MUTED};{_CODE}">{_escaped(self.code)}</div>')
         if self.rows:
             parts.append(self._html_table())
         if self.note:
-            parts.append(f'<div style="{_MUTED}">{html.escape(self.note)}</div>')
+            parts.append(f'<div style="{_MUTED}">{_escaped(self.note)}</div>')
         return f'<div style="overflow-x:auto">{"".join(parts)}</div>'
 
     def _html_table(self) -> str:
         heads = "".join(
-            f'<th style="{_style(column)}">{html.escape(column.head)}</th>'
-            for column in self.columns
+            f'<th style="{_style(column)}">{_escaped(column.head)}</th>' for column in self.columns
         )
         body = "".join(
             "<tr>"
@@ -113,7 +112,7 @@ class View:
         )
 
     def _text_table(self) -> str:
-        lines = [[c.head for c in self.columns]]
+        lines = [[_plain(c.head) for c in self.columns]]
         lines += [[_text_cell(cell) for cell in row] for row in self.rows]
         widths = [max(_width(line[i]) for line in lines) for i in range(len(self.columns))]
 
@@ -142,14 +141,14 @@ def _html_cell(column: Column, cell: str | Cell) -> str:
     if isinstance(cell, str):
         cell = Cell(cell)
     style = _style(column, code=column.code)
-    text = html.escape(cell.text)
+    text = _escaped(cell.text)
     if cell.bar is not None:
         bar = f'<span style="{_BAR}" aria-hidden="true">{_bar(cell.bar)}</span>'
         text = f"{bar} {text}"
         style += f";{_CODE};white-space:pre"
     if cell.muted:
         style += f";{_MUTED}"
-    title = f' title="{html.escape(cell.title)}"' if cell.title else ""
+    title = f' title="{_escaped(cell.title)}"' if cell.title else ""
     return f'<td style="{style}"{title}>{text}</td>'
 
 
@@ -160,8 +159,12 @@ def _text_cell(cell: str | Cell) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text without characters that would move the cursor of a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    """A text on one line, without characters that would move the cursor of a terminal."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(_plain(text))
 
 
 def _width(text: str) -> int:
