@@ -11,9 +11,7 @@ not name, or names only in a comment or a text, is never loaded.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 
 from nbdock.nixlang import CellArguments, Expression, read_arguments
 from nbdock.notebook.names import BUILDERS, CellNames
@@ -44,7 +42,8 @@ async def read_cell(
         return await asyncio.shield(reading)
     except asyncio.CancelledError:
         loading.stop()
-        await asyncio.wait([reading])
+        # What stopped the evaluation is known; looking at it keeps asyncio from reporting it.
+        await asyncio.gather(reading, return_exceptions=True)
         raise
 
 
@@ -57,28 +56,28 @@ class _LoadingNames(Mapping[str, object]):
         self._names = names
         self._loop = loop
         self._progress = progress
-        self._guard = threading.Lock()
         self._stopped = False
-        self._load: Future[None] | None = None
+        self._load: asyncio.Task[object] | None = None
 
     def __getitem__(self, name: str) -> object:
         value = self._names[name]
         if isinstance(value, PackageSet):
-            with self._guard:
-                if self._stopped:
-                    raise asyncio.CancelledError
-                self._load = asyncio.run_coroutine_threadsafe(
-                    value.load(progress=self._progress), self._loop
-                )
-            self._load.result()
+            asyncio.run_coroutine_threadsafe(self._loaded(value), self._loop).result()
         return value
 
+    async def _loaded(self, packages: PackageSet) -> None:
+        if self._stopped:
+            raise asyncio.CancelledError
+        self._load = asyncio.current_task()
+        await packages.load(progress=self._progress)
+
     def stop(self) -> None:
-        """Cancel a load that evaluation waits for, and refuse another."""
-        with self._guard:
-            self._stopped = True
-            if self._load is not None:
-                self._load.cancel()
+        """Cancel a load that evaluation waits for, and refuse another. Called on the loop."""
+        self._stopped = True
+        # The task, not the future that the thread waits for: that one would end before the load
+        # has cleaned up.
+        if self._load is not None:
+            self._load.cancel()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -63,4 +63,5 @@ def layer_table(image: Image) -> pd.DataFrame:
     index = pd.RangeIndex(len(image.layers), name="position")
     table = pd.DataFrame(columns, index=index)
     texts = dict.fromkeys(("diff_id", "digest", "created_by", "comment"), "str")
-    return table.astype({**texts, "size_bytes": "int64", "media_type": "category"})
+    kinds = {**texts, "size_bytes": "int64", "media_type": "category", "contents": "object"}
+    return table.astype(kinds)

@@ -139,11 +139,12 @@ def bare_shell(tmp_path_factory: pytest.TempPathFactory) -> InteractiveShell:
 @pytest.fixture
 def cells(bare_shell: InteractiveShell, nbdock_home: Path) -> Iterator[Cells]:
     shell = bare_shell
-    shell.reset(new_session=True)
+    own = set(shell.user_ns)
     shell.run_line_magic("load_ext", "nbdock")
     yield Cells(shell)
     shell.run_line_magic("unload_ext", "nbdock")
-    shell.reset(new_session=True)
+    for name in set(shell.user_ns) - own:
+        del shell.user_ns[name]
 
 
 @pytest.fixture
