@@ -82,7 +82,9 @@ def test_umoci_unpacks_what_skopeo_copied(archive: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("start", [engines.docker_engine, engines.podman_engine])
 def test_an_engine_leaves_nothing_behind(start, archive: Path) -> None:
     with start() as engine:
-        engine.load(archive)
+        [name] = engine.load(archive)
+        # As a failed test may leave it: running, and deaf to being told to stop.
+        engine("run", "--detach", "--network", "none", name, "/bin/busybox", "sleep", "600")
         directory = str(engine.directory)
     assert not Path(directory).exists()
     assert directory not in Path("/proc/self/mountinfo").read_text()
