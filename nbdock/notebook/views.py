@@ -144,7 +144,7 @@ def _html_cell(column: Column, cell: str | Cell) -> str:
     text = _escaped(cell.text)
     if cell.bar is not None:
         bar = f'<span style="{_BAR}" aria-hidden="true">{_bar(cell.bar)}</span>'
-        text = f"{bar} {text}"
+        text = f"{text} {bar}"
         style += f";{_CODE};white-space:pre"
     if cell.muted:
         style += f";{_MUTED}"
@@ -155,7 +155,7 @@ def _html_cell(column: Column, cell: str | Cell) -> str:
 def _text_cell(cell: str | Cell) -> str:
     if isinstance(cell, str):
         return _plain(cell)
-    return _plain(cell.text) if cell.bar is None else f"{_bar(cell.bar)} {cell.text}"
+    return _plain(cell.text) if cell.bar is None else f"{cell.text} {_bar(cell.bar)}"
 
 
 def _plain(text: str) -> str:

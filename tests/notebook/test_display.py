@@ -92,8 +92,8 @@ def test_an_image(cells) -> None:
             str(image.digest),
             "",
             "layer   size  share             digest        contents",
-            f"    0  10 kB  █████       50 %  {below}  motd",
-            f"    1  10 kB  █████       50 %  {top}  nothing at the root",
+            f"    0  10 kB   50 % █████       {below}  motd",
+            f"    1  10 kB   50 % █████       {top}  nothing at the root",
         ]
     )
     said = checked(html)
@@ -109,7 +109,7 @@ def test_a_plan(cells, packages) -> None:
     )
     text, html = bundle(cells, plan)
     assert text.startswith("Plan by popularity\n2 packages, 17 B, 2 layers\n\n")
-    assert "    0   5 B  ███         29 %         1  libc6\n" in text
+    assert "    0   5 B   29 % ███                1  libc6\n" in text
     assert text.endswith("The build adds a layer on top: links at / and extraCommands.")
     assert "redis-server" in checked(html)
 
@@ -124,7 +124,7 @@ def test_a_plan_of_one_layer(cells) -> None:
             "1 package, 2 B, 1 layer",
             "",
             "layer  size  share             packages  contents",
-            "    0   2 B  ██████████ 100 %         1  motd",
+            "    0   2 B  100 % ██████████         1  motd",
         ]
     )
 
@@ -132,7 +132,7 @@ def test_a_plan_of_one_layer(cells) -> None:
 def test_a_closure(cells, packages) -> None:
     text, html = bundle(cells, cells.value("await nbdock.closure([apt['redis-server']])"))
     assert text.startswith("Closure\n2 packages, 17 B\n\n")
-    assert re.search(r"redis-server +1\.0 +12 B +\S+ +71 % +libc6$", text, re.MULTILINE)
+    assert re.search(r"redis-server +1\.0 +12 B +71 % +\S+ +libc6$", text, re.MULTILINE)
     checked(html)
 
 

@@ -45,11 +45,12 @@ def test_progress_appears_and_ends_as_one_line(kernel) -> None:
     [first] = of_kind(messages, "display_data")
     updates = of_kind(messages, "update_display_data")
     assert "Running extraCommands" in str([first, *updates])
-    assert re.fullmatch(r"Built in \d\.\d s\.", updates[-1]["data"]["text/plain"])
+    built = re.fullmatch(r"Built in (\d+(?:\.\d)?) s\.", updates[-1]["data"]["text/plain"])
+    assert built
     # All of it is one display, so a notebook keeps one line.
     assert {u["transient"]["display_id"] for u in updates} == {first["transient"]["display_id"]}
     # At most ten changes a second.
-    assert len(updates) <= 10
+    assert len(updates) <= 10 * float(built[1]) + 2
     assert of_kind(messages, "execute_result")
 
 
@@ -95,10 +96,10 @@ def test_interrupt_stops_a_build_and_leaves_nothing(kernel) -> None:
     assert error["ename"] == "KeyboardInterrupt"
     plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error["traceback"]))
     assert re.fullmatch(
-        r"KeyboardInterrupt: stopped after \d\.\d s; nothing was left half-done\.", plain
+        r"KeyboardInterrupt: stopped after [\d.]+ s; nothing was left half-done\.", plain
     )
     last = of_kind(messages, "update_display_data")[-1]["data"]["text/plain"]
-    assert re.fullmatch(r"Stopped after \d\.\d s\.", last)
+    assert re.fullmatch(r"Stopped after [\d.]+ s\.", last)
     assert leftovers(kernel) == []
     # The next cell works, and so does the same build.
     messages = kernel.run(SLOW.format("true"))
