@@ -46,14 +46,21 @@ _PATIENCE_S = 2.0
 _loading: WeakKeyDictionary[PackageSet, Future[None]] = WeakKeyDictionary()
 
 
-def _package_names(packages: PackageSet) -> Iterable[str]:
-    """The names in a set, as a cell writes them; none if its index is not here soon."""
+def _package_names(packages: PackageSet, begun: str) -> Iterable[str]:
+    """The names in a set that begin so, as a cell writes them.
+
+    Raises
+    ------
+    TimeoutError
+        Its index is not here yet.
+    """
     load = _loading.get(packages)
     if load is None or load.done():
         load = _loading[packages] = start(packages.load())
     load.result(_PATIENCE_S)
     names = packages if isinstance(packages, Iterable) else dir(packages)
-    return (name if _NAME.match(name) else f'"{name}"' for name in names)
+    found = sorted(name for name in names if name.startswith(begun))[:_MOST]
+    return (name if _NAME.match(name) else f'"{name}"' for name in found)
 
 
 def _complete(namespace: dict[str, object], text: str, magic: str) -> tuple[str, list[str]]:
@@ -84,7 +91,7 @@ def _complete(namespace: dict[str, object], text: str, magic: str) -> tuple[str,
     if not isinstance(owner, PackageSet):
         return "", []
     try:
-        found = [f"{member[1]}.{name}" for name in _package_names(owner)]
+        found = [f"{member[1]}.{name}" for name in _package_names(owner, member[2])]
     except (NbdockError, TimeoutError):
         found = []
     # Never nothing: IPython would ask the set itself then, and wait as long as loading takes.
