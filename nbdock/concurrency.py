@@ -17,15 +17,16 @@ import asyncio
 import contextvars
 import functools
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from nbdock import settings
 
-__all__ = ["gather_limited", "in_stoppable_worker", "in_worker", "run", "start"]
+__all__ = ["gather_all", "gather_limited", "in_stoppable_worker", "in_worker", "run", "start"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 P = ParamSpec("P")
 
 _lock = threading.Lock()
@@ -126,6 +127,23 @@ async def in_stoppable_worker(
         raise
 
 
+async def gather_all(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
+    """Await two things at once; if one fails, the other is cancelled, waited for, and gone."""
+    tasks = (asyncio.ensure_future(first), asyncio.ensure_future(second))
+    await _all_or_none(tasks)
+    return tasks[0].result(), tasks[1].result()
+
+
+async def _all_or_none(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
 async def gather_limited(awaitables: Iterable[Callable[[], Awaitable[T]]], limit: int) -> list[T]:
     """Call the given functions and await what they return, at most `limit` at a time.
 
@@ -139,10 +157,5 @@ async def gather_limited(awaitables: Iterable[Callable[[], Awaitable[T]]], limit
             return await make()
 
     tasks = [asyncio.ensure_future(one(make)) for make in awaitables]
-    try:
-        return list(await asyncio.gather(*tasks))
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+    await _all_or_none(tasks)
+    return [task.result() for task in tasks]

@@ -19,7 +19,7 @@ import stat
 import struct
 import time
 from collections.abc import Collection, Iterator, Mapping
-from operator import attrgetter
+from operator import itemgetter
 
 from nbdock.errors import ArchiveError
 from nbdock.filetree.entry import NO_XATTRS, Entry, EntryKind, FileContent
@@ -40,7 +40,7 @@ _KINDS = {
     stat.S_IFIFO: EntryKind.FIFO,
 }
 _CAPABILITY = "security.capability"
-_FORMAT = b"nbdock listing 1\n"
+_FORMAT = b"nbdock listing 2\n"
 _FACTS_HASHED_AT_ONCE = 512
 
 # The kernel stamps a file with the time of its last clock tick (up to 10 ms old); some
@@ -48,8 +48,7 @@ _FACTS_HASHED_AT_ONCE = 512
 _TICK_NS = 20_000_000
 _COARSE_TICK_NS = 2_000_000_000
 
-# mode, uid, gid, size_bytes, mtime_ns, ctime_ns, inode, device, number of a device
-_Fact = tuple[bytes, int, int, int, int, int, int, int, int, int]
+_Fact = tuple[bytes, os.stat_result]
 _pack = struct.Struct("<IIIqqqQQQ").pack
 
 
@@ -85,18 +84,22 @@ class DirectoryListing:
         digest = hashlib.sha256(_FORMAT + "\0".join(sorted(self._xattrs)).encode())
         newest_ns = size_bytes = files = 0
         pieces: list[bytes] = []
-        for fact in self._facts:
+        add, pack = pieces.append, _pack
+        for path, status in self._facts:
+            mode, size, changed_ns = status.st_mode, status.st_size, status.st_ctime_ns
             # One record has a fixed length and then a name that ends with a NUL: no two
             # listings make the same bytes.
-            pieces.append(_pack(*fact[1:]))
-            pieces.append(fact[0])
-            pieces.append(b"\0")
-            if fact[6] > newest_ns:
-                newest_ns = fact[6]
-            if fact[1] & 0o170000 == 0o100000:
+            add(pack(
+                mode, status.st_uid, status.st_gid, size, status.st_mtime_ns, changed_ns,
+                status.st_ino, status.st_dev, status.st_rdev,
+            ))  # fmt: skip
+            add(path)
+            if changed_ns > newest_ns:
+                newest_ns = changed_ns
+            if mode & 0o170000 == 0o100000:
                 files += 1
-                size_bytes += fact[4]
-        digest.update(b"".join(pieces))
+                size_bytes += size
+        digest.update(b"\0".join(pieces))
         tick_ns = _TICK_NS if newest_ns % 1_000_000_000 else _COARSE_TICK_NS
         self.racy = newest_ns + tick_ns > started_ns
         self.fingerprint = digest.hexdigest()
@@ -126,11 +129,12 @@ class DirectoryListing:
         on_all = self._xattrs - {_CAPABILITY}
         on_programs = bool(self._xattrs)
         xattrs: Mapping[str, bytes]
-        for path, mode, uid, gid, size, mtime_ns, _, _, _, number in self._facts:
+        for path, status in self._facts:
+            mode, uid, gid, size = status.st_mode, status.st_uid, status.st_gid, status.st_size
             host_path = base + path if path else self.path
             kind = kinds[mode & 0o170000]
             permissions = mode & 0o7777
-            mtime = mtime_ns // 1_000_000_000
+            mtime = status.st_mtime_ns // 1_000_000_000
             if kind is file:
                 # Only a program has capabilities, so no other file is asked for them.
                 if on_all or (on_programs and mode & 0o111):
@@ -153,8 +157,8 @@ class DirectoryListing:
                 )
             else:
                 yield Entry(
-                    path, kind, permissions, uid, gid, 0, mtime, device_major=os.major(number),
-                    device_minor=os.minor(number), xattrs=xattrs,
+                    path, kind, permissions, uid, gid, 0, mtime, xattrs=xattrs,
+                    device_major=os.major(status.st_rdev), device_minor=os.minor(status.st_rdev),
                 )  # fmt: skip
 
 
@@ -195,58 +199,57 @@ def fingerprint_directory(path: bytes | str) -> tuple[str, int]:
     return listing.fingerprint, listing.size_bytes
 
 
-_by_name = attrgetter("name")
+_by_name = itemgetter(0)
 
 
 def _walk(root: bytes) -> tuple[list[_Fact], tuple[bytes, ...], int]:
     started_ns = time.time_ns()
     facts: list[_Fact] = []
     skipped: list[bytes] = []
-    cut = len(root.rstrip(b"/")) + 1
+    base = root.rstrip(b"/") + b"/"
     where = root
     try:
         status = os.lstat(root)
-        facts.append(_fact(b"", status))
-        stack: list[Iterator[os.DirEntry[bytes]]] = []
+        facts.append((b"", status))
+        stack: list[Iterator[_Fact]] = []
         if stat.S_ISDIR(status.st_mode):
-            stack.append(_sorted_names(root))
+            stack.append(_names_within(root, b""))
         elif stat.S_IFMT(status.st_mode) not in _KINDS:
             raise ArchiveError(f"{os.fsdecode(root)!r} is a socket: no archive can hold it.")
+        add = facts.append
         while stack:
-            for item in stack[-1]:
-                where = item.path
-                status = item.stat(follow_symlinks=False)
-                mode = status.st_mode
-                kind = mode & 0o170000
-                path = where[cut:]
-                if kind not in _KINDS:
-                    skipped.append(path)
-                    continue
-                facts.append((
-                    path, mode, status.st_uid, status.st_gid, status.st_size,
-                    status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev,
-                    status.st_rdev,
-                ))  # fmt: skip
+            for fact in stack[-1]:
+                kind = fact[1].st_mode & 0o170000
                 if kind == 0o040000:
-                    stack.append(_sorted_names(where))
+                    add(fact)
+                    where = base + fact[0]
+                    stack.append(_names_within(where, fact[0] + b"/"))
                     break
+                if kind in _KINDS:
+                    add(fact)
+                else:
+                    skipped.append(fact[0])
             else:
                 stack.pop()
     except OSError as error:
-        raise _unreadable(where, error) from error
+        raise _unreadable(os.fsencode(error.filename or where), error) from error
     return facts, tuple(skipped), started_ns
 
 
-def _sorted_names(path: bytes) -> Iterator[os.DirEntry[bytes]]:
-    with os.scandir(path) as names:
-        return iter(sorted(names, key=_by_name))
+def _names_within(directory: bytes, prefix: bytes) -> Iterator[_Fact]:
+    """What is directly in a directory, by name; `prefix` and the name make the path.
 
-
-def _fact(path: bytes, status: os.stat_result) -> _Fact:
-    return (
-        path, status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns,
-        status.st_ctime_ns, status.st_ino, status.st_dev, status.st_rdev,
-    )  # fmt: skip
+    Asked through a descriptor, the kernel need not walk the whole path for every name.
+    """
+    encode = os.fsencode
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with os.scandir(descriptor) as items:
+            found = [(prefix + encode(i.name), i.stat(follow_symlinks=False)) for i in items]
+    finally:
+        os.close(descriptor)
+    found.sort(key=_by_name)
+    return iter(found)
 
 
 def _read_xattrs(path: bytes, wanted: Collection[str]) -> Mapping[str, bytes]:

@@ -83,12 +83,13 @@ class HeaderEncoder:
     common is kept and used again.
     """
 
-    __slots__ = ("_own", "_policy", "_templates")
+    __slots__ = ("_own", "_pax_blocks", "_policy", "_templates")
 
     def __init__(self, policy: TarPolicy | None = None) -> None:
         self._policy = policy or TarPolicy()
         self._own = self._policy == TarPolicy()
         self._templates: dict[_Key, _Template | None] = {}
+        self._pax_blocks: dict[int, bytes] = {}
 
     def encode(self, name: bytes, entry: Entry, linkname: bytes = b"") -> bytes:
         """The header of an entry, with the PAX header before it if it needs one.
@@ -124,7 +125,13 @@ class HeaderEncoder:
                 gname = policy.gname
         size = entry.size_bytes if kind is _FILE else 0
         # The common case. 1.0 == 1, but 1.0 takes a PAX header: hence the type of mtime.
-        if type(mtime) is int and len(name) <= 100 and name.isascii() and _NUL not in name:
+        if (
+            type(mtime) is int
+            and name.isascii()
+            and _NUL not in name
+            and linkname.isascii()
+            and _NUL not in linkname
+        ):
             key = (kind._value_, entry.mode, uid, gid, mtime, uname, gname)
             try:
                 template = self._templates[key]
@@ -135,6 +142,10 @@ class HeaderEncoder:
                 and 0 <= size < _MAX_SIZE
                 and (entry.xattrs is NO_XATTRS or not entry.xattrs)
             ):
+                before = b""
+                if len(name) > 100 or len(linkname) > 100:
+                    before = self._long_names(name, linkname)
+                    name, linkname = name[:100], linkname[:100]
                 checksum, before_size, mtime_field, kind_field, owners, kind_to_end = template
                 size_field = b"%011o\0" % size if size else _NO_SIZE
                 # A header is ASCII, so the sum of its bytes is below 65521 and stands in the
@@ -142,17 +153,27 @@ class HeaderEncoder:
                 if not linkname:
                     checksum += (adler32(size_field, adler32(name)) & 0xFFFF) - 1
                     return b"".join((
-                        name.ljust(100, _NUL), before_size, size_field, mtime_field,
+                        before, name.ljust(100, _NUL), before_size, size_field, mtime_field,
                         b"%06o\0 " % checksum, kind_to_end,
                     ))  # fmt: skip
-                if len(linkname) <= 100 and linkname.isascii() and _NUL not in linkname:
-                    sums = adler32(linkname, adler32(size_field, adler32(name)))
-                    checksum += (sums & 0xFFFF) - 1
-                    return b"".join((
-                        name.ljust(100, _NUL), before_size, size_field, mtime_field,
-                        b"%06o\0 " % checksum, kind_field, linkname.ljust(100, _NUL), owners,
-                    ))  # fmt: skip
+                sums = adler32(linkname, adler32(size_field, adler32(name)))
+                checksum += (sums & 0xFFFF) - 1
+                return b"".join((
+                    before, name.ljust(100, _NUL), before_size, size_field, mtime_field,
+                    b"%06o\0 " % checksum, kind_field, linkname.ljust(100, _NUL), owners,
+                ))  # fmt: skip
         return self._encode_any(name, entry, linkname, size, mtime, uid, gid, uname, gname)
+
+    def _long_names(self, name: bytes, linkname: bytes) -> bytes:
+        """The PAX header of names that are long and nothing else; store paths all have one."""
+        payload = _pax_record(b"path", name) if len(name) > 100 else b""
+        if len(linkname) > 100:
+            payload += _pax_record(b"linkpath", linkname)
+        length = len(payload)
+        block = self._pax_blocks.get(length)
+        if block is None:
+            block = self._pax_blocks[length] = _pax_block(length)
+        return b"".join((block, payload, bytes(-length % BLOCK_BYTES)))
 
     def _template(self, kind: EntryKind, key: _Key) -> _Template | None:
         """What such entries have in common; None if they need more than a ustar header."""
@@ -258,9 +279,13 @@ def _pax_header(records: list[tuple[bytes, bytes]]) -> bytes:
     if any(not _is_utf8(value) for _, value in records):
         # Values that are no UTF-8 are announced, once, before them.
         payload = b"21 hdrcharset=BINARY\n" + payload
-    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (0, 0, 0, len(payload), 0)
-    header = _block(b"././@PaxHeader".ljust(100, _NUL), numbers, b"x", _NO_LINK, b"")
-    return header + payload + bytes(-len(payload) % BLOCK_BYTES)
+    return _pax_block(len(payload)) + payload + bytes(-len(payload) % BLOCK_BYTES)
+
+
+def _pax_block(length: int) -> bytes:
+    """The block before a PAX header's records, which are `length` bytes."""
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (0, 0, 0, length, 0)
+    return _block(b"././@PaxHeader".ljust(100, _NUL), numbers, b"x", _NO_LINK, b"")
 
 
 def _pax_record(key: bytes, value: bytes) -> bytes:

@@ -7,9 +7,9 @@ bytes, on any machine, in any locale, as any user.
 
     >>> import nbdock
     >>> motd = nbdock.text_file("etc/motd", "hello")
-    >>> image = nbdock.concurrency.run(nbdock.build_layered_image("motd", contents=[motd]))
+    >>> image = nbdock.concurrency.run(nbdock.build_layered_image("motd", tag="1", contents=[motd]))
     >>> image
-    <Image motd:...>
+    <Image motd:1>
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import cast
 
 from nbdock import settings
-from nbdock.concurrency import in_worker
+from nbdock.concurrency import gather_all, in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentError, ArgumentTypeError, UnavailableError
 from nbdock.filetree import TarPolicy
@@ -147,12 +147,15 @@ async def build_layered_image(
             **await in_worker(directory_links, base, request.cache),
             **link_targets(set_entries(packages)),
         }
-        records = await make_layers(request, plan.layers, policy, links)
+        records, top = await gather_all(
+            make_layers(request, plan.layers, policy, links),
+            customisation_layer(request, roots, packages, extra_commands, policy),
+        )
         made = [
             MadeLayer(record, contents_comment(layer))
             for record, layer in zip(records, plan.layers, strict=True)
         ]
-        made.append(await customisation_layer(request, roots, packages, extra_commands, policy))
+        made.append(top)
         return await in_worker(assemble, request, base, made, plan, closure)
 
 

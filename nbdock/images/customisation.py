@@ -6,7 +6,6 @@ directories are real and everything else is a symlink to its place in the store.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import cast
 
@@ -30,12 +29,14 @@ def root_links(packages: Iterable[Package], *, mtime: int) -> dict[bytes, Entry]
         for entry in package.entries():
             if not entry.path or entry.path in links:
                 continue
+            path = entry.path
             if entry.kind is EntryKind.DIRECTORY:
-                link = Entry(entry.path, EntryKind.DIRECTORY, mode=0o755)
+                links[path] = Entry(path, entry.kind, 0o755, 0, 0, 0, mtime, "root", "root")
             else:
-                target = place + b"/" + entry.path
-                link = Entry(entry.path, EntryKind.SYMLINK, mode=0o777, linkname=target)
-            links[entry.path] = dataclasses.replace(link, mtime=mtime, uname="root", gname="root")
+                links[path] = Entry(
+                    path, EntryKind.SYMLINK, 0o777, 0, 0, 0, mtime, "root", "root",
+                    linkname=place + b"/" + path,
+                )  # fmt: skip
     return links
 
 

@@ -10,6 +10,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -233,8 +234,11 @@ def test_clock_granularity(
     """Times with a fraction come from a tick; whole seconds from a filesystem that has no more."""
     from nbdock.filetree import hostdir
 
-    fact = (b"", stat.S_IFREG, 0, 0, 0, 0, ctime_ns, 1, 1, 0)
-    monkeypatch.setattr(hostdir, "_walk", lambda root: ([fact], (), ctime_ns + age_ns))
+    status = SimpleNamespace(
+        st_mode=stat.S_IFREG, st_uid=0, st_gid=0, st_size=0, st_mtime_ns=0, st_ctime_ns=ctime_ns,
+        st_ino=1, st_dev=1, st_rdev=0,
+    )  # fmt: skip
+    monkeypatch.setattr(hostdir, "_walk", lambda root: ([(b"", status)], (), ctime_ns + age_ns))
     assert hostdir.DirectoryListing(b"/x").racy is racy
 
 
