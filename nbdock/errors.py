@@ -374,7 +374,14 @@ class EngineError(NbdockError):
 
 
 class UnavailableError(NbdockError):
-    """A component that this machine lacks, or a part of nbdock that is not there yet."""
+    """A component that this machine lacks, or a part of nbdock that is not there yet.
+
+    `argument` names the argument that needs it, if one does.
+    """
+
+    def __init__(self, message: str, *, argument: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.argument = argument
 
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from nbdock.filetree.hostdir import (
     list_directory,
     scan_directory,
 )
+from nbdock.filetree.hostwalk import Walk, walk_all
 from nbdock.filetree.overlay import Tree, overlay
 from nbdock.filetree.tarheader import HeaderEncoder, TarPolicy
 from nbdock.filetree.tarreader import read_tar
@@ -43,6 +44,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "scan_directory",
     "list_directory",
     "fingerprint_directory",
+    "walk_all",
+    "Walk",
     "DirectoryListing",
     "overlay",
     "Tree",

@@ -16,14 +16,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import struct
-import sys
-import time
 from collections.abc import Collection, Iterator, Mapping
-from operator import itemgetter
 
 from nbdock.errors import ArchiveError
 from nbdock.filetree.entry import NO_XATTRS, Entry, EntryKind, FileContent
+from nbdock.filetree.hostwalk import Walk, walk
 
 __all__ = [
     "DirectoryListing",
@@ -41,16 +38,12 @@ _KINDS = {
     stat.S_IFIFO: EntryKind.FIFO,
 }
 _CAPABILITY = "security.capability"
-_FORMAT = b"nbdock listing 2\n"
-_FACTS_HASHED_AT_ONCE = 512
+_FORMAT = b"nbdock listing 3\n"
 
 # The kernel stamps a file with the time of its last clock tick (up to 10 ms old); some
 # filesystems keep whole seconds only, FAT every second one.
 _TICK_NS = 20_000_000
 _COARSE_TICK_NS = 2_000_000_000
-
-_Fact = tuple[bytes, os.stat_result]
-_pack = struct.Struct("<IIIqqqQQQ").pack
 
 
 class DirectoryListing:
@@ -74,39 +67,37 @@ class DirectoryListing:
     """
 
     __slots__ = (
-        "_facts", "_xattrs", "entry_count", "file_count", "fingerprint", "path", "racy",
+        "_walk", "_xattrs", "entry_count", "file_count", "fingerprint", "path", "racy",
         "size_bytes", "skipped",
     )  # fmt: skip
 
-    def __init__(self, path: bytes | str, *, xattrs: Collection[str] = (_CAPABILITY,)) -> None:
+    def __init__(
+        self,
+        path: bytes | str,
+        *,
+        xattrs: Collection[str] = (_CAPABILITY,),
+        found: Walk | OSError | None = None,
+    ) -> None:
         self.path = os.fsencode(path)
         self._xattrs = frozenset(xattrs)
-        self._facts, self.skipped, started_ns = _walk(self.path)
+        try:
+            found = found if found is not None else walk(self.path)
+            if isinstance(found, OSError):
+                raise found
+        except OSError as error:
+            raise _unreadable(os.fsencode(error.filename or self.path), error) from error
+        if not found.entry_count:
+            raise ArchiveError(f"{os.fsdecode(path)!r} is a socket: no archive can hold it.")
+        self._walk = found
         digest = hashlib.sha256(_FORMAT + "\0".join(sorted(self._xattrs)).encode())
-        newest_ns = size_bytes = files = 0
-        pieces: list[bytes] = []
-        add, pack = pieces.append, _pack
-        for path, status in self._facts:
-            mode, size, changed_ns = status.st_mode, status.st_size, status.st_ctime_ns
-            # One record has a fixed length and then a name that ends with a NUL: no two
-            # listings make the same bytes.
-            add(pack(
-                mode, status.st_uid, status.st_gid, size, status.st_mtime_ns, changed_ns,
-                status.st_ino, status.st_dev, status.st_rdev,
-            ))  # fmt: skip
-            add(path)
-            if changed_ns > newest_ns:
-                newest_ns = changed_ns
-            if mode & 0o170000 == 0o100000:
-                files += 1
-                size_bytes += size
-        digest.update(b"\0".join(pieces))
-        tick_ns = _TICK_NS if newest_ns % 1_000_000_000 else _COARSE_TICK_NS
-        self.racy = newest_ns + tick_ns > started_ns
+        digest.update(found.record)
         self.fingerprint = digest.hexdigest()
-        self.size_bytes = size_bytes
-        self.entry_count = len(self._facts)
-        self.file_count = files
+        tick_ns = _TICK_NS if found.newest_ns % 1_000_000_000 else _COARSE_TICK_NS
+        self.racy = found.newest_ns + tick_ns > found.started_ns
+        self.skipped = found.skipped
+        self.size_bytes = found.size_bytes
+        self.entry_count = found.entry_count
+        self.file_count = found.file_count
 
     def __repr__(self) -> str:
         return (
@@ -130,12 +121,12 @@ class DirectoryListing:
         on_all = self._xattrs - {_CAPABILITY}
         on_programs = bool(self._xattrs)
         xattrs: Mapping[str, bytes]
-        for path, status in self._facts:
-            mode, uid, gid, size = status.st_mode, status.st_uid, status.st_gid, status.st_size
+        for path, fact in self._walk.facts():
+            mode, uid, gid, size = fact[:4]
             host_path = base + path if path else self.path
             kind = kinds[mode & 0o170000]
             permissions = mode & 0o7777
-            mtime = status.st_mtime_ns // 1_000_000_000
+            mtime = fact[4] // 1_000_000_000
             if kind is file:
                 # Only a program has capabilities, so no other file is asked for them.
                 if on_all or (on_programs and mode & 0o111):
@@ -159,7 +150,7 @@ class DirectoryListing:
             else:
                 yield Entry(
                     path, kind, permissions, uid, gid, 0, mtime, xattrs=xattrs,
-                    device_major=os.major(status.st_rdev), device_minor=os.minor(status.st_rdev),
+                    device_major=os.major(fact[8]), device_minor=os.minor(fact[8]),
                 )  # fmt: skip
 
 
@@ -198,63 +189,6 @@ def fingerprint_directory(path: bytes | str) -> tuple[str, int]:
     """The fingerprint of a directory and the bytes of its files; see `DirectoryListing`."""
     listing = DirectoryListing(path)
     return listing.fingerprint, listing.size_bytes
-
-
-_by_name = itemgetter(0)
-_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-
-
-def _walk(root: bytes) -> tuple[list[_Fact], tuple[bytes, ...], int]:
-    started_ns = time.time_ns()
-    facts: list[_Fact] = []
-    skipped: list[bytes] = []
-    base = root.rstrip(b"/") + b"/"
-    where = root
-    try:
-        status = os.lstat(root)
-        facts.append((b"", status))
-        stack: list[Iterator[_Fact]] = []
-        if stat.S_ISDIR(status.st_mode):
-            stack.append(_names_within(root, b""))
-        elif stat.S_IFMT(status.st_mode) not in _KINDS:
-            raise ArchiveError(f"{os.fsdecode(root)!r} is a socket: no archive can hold it.")
-        add = facts.append
-        while stack:
-            for fact in stack[-1]:
-                kind = fact[1].st_mode & 0o170000
-                if kind == 0o040000:
-                    add(fact)
-                    where = base + fact[0]
-                    stack.append(_names_within(where, fact[0] + b"/"))
-                    break
-                if kind in _KINDS:
-                    add(fact)
-                else:
-                    skipped.append(fact[0])
-            else:
-                stack.pop()
-    except OSError as error:
-        raise _unreadable(os.fsencode(error.filename or where), error) from error
-    return facts, tuple(skipped), started_ns
-
-
-def _names_within(directory: bytes, prefix: bytes) -> Iterator[_Fact]:
-    """What is directly in a directory, by name; `prefix` and the name make the path.
-
-    Asked through a descriptor, the kernel need not walk the whole path for every name.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        with os.scandir(descriptor) as items:
-            # os.fsencode, without its checks: this is the hot line of every build that is warm.
-            found = [
-                (prefix + i.name.encode(_ENCODING, _ERRORS), i.stat(follow_symlinks=False))
-                for i in items
-            ]
-    finally:
-        os.close(descriptor)
-    found.sort(key=_by_name)
-    return iter(found)
 
 
 def _read_xattrs(path: bytes, wanted: Collection[str]) -> Mapping[str, bytes]:

@@ -1,6 +1,6 @@
 """What people call: build, save, load; the Image handle."""
 
-from nbdock.images.arguments import argument_names, from_cell
+from nbdock.images.arguments import argument_names, cell_name, context_packages, from_cell
 from nbdock.images.build import build_image, build_layered_image
 from nbdock.images.image import Image, ImageLayer
 from nbdock.images.installed import installed_closure
@@ -13,7 +13,9 @@ __all__ = [
     "argument_names",
     "build_image",
     "build_layered_image",
+    "cell_name",
     "closure",
+    "context_packages",
     "from_cell",
     "installed_closure",
     "load_image",

@@ -111,7 +111,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         except TypeError as error:
             name = str(error).rpartition("argument: ")[2].strip("'")
             raise MissingArgumentError(
-                f"{function.__name__}(): {error}.",
+                f"{function.__name__}() needs the argument {name!r}.",
                 argument=name,
                 hint=f'Add it, for example: {name} = "hello"' if name == "name" else None,
             ) from None

@@ -289,7 +289,9 @@ def _refuse_unbuilt(**arguments: object) -> None:
             hint = None
             if argument in ("run_as_root", "fake_root_commands"):
                 hint = "extraCommands runs commands without root, in the layer's directory."
-            raise UnavailableError(f"{cell_name(argument)} {reasons[argument]}.", hint=hint)
+            raise UnavailableError(
+                f"{cell_name(argument)} {reasons[argument]}.", argument=argument, hint=hint
+            )
 
 
 def _policy(mtime: object, uid: object, gid: object, uname: object, gname: object) -> TarPolicy:

@@ -10,8 +10,7 @@ import dataclasses
 from typing import Any
 
 from nbdock.errors import NbdockError
-from nbdock.images import Image, closure, from_cell, plan_layers
-from nbdock.images.arguments import context_packages
+from nbdock.images import Image, closure, context_packages, from_cell, plan_layers
 from nbdock.layering import LayerPlan, check_layer_limit
 from nbdock.nixlang import CellArguments, Expression
 from nbdock.notebook.errors import in_cell, without_groups

@@ -18,8 +18,7 @@ from nbdock.notebook.jobs import Job, JobState
 from nbdock.notebook.progress import line_bundle, updates_displays
 from nbdock.notebook.units import bytes_text, seconds_text
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
-from nbdock.packages import Closure
-from nbdock.packages.debian import AptSearchResult
+from nbdock.packages import AptSearchResult, Closure
 
 __all__ = ["install", "remove"]
 

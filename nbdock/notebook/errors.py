@@ -23,7 +23,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from nbdock.errors import CellError, MissingArgumentError, NbdockError, UnknownArgumentError
-from nbdock.images.arguments import cell_name
+from nbdock.images import cell_name
 from nbdock.nixlang import CellArguments
 
 __all__ = ["in_cell", "install", "quietly", "remove", "without_groups"]

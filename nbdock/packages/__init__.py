@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbdock.packages.debian import (
         AptPackage,
         AptPackageSet,
+        AptSearchResult,
         InstalledPackage,
         apt,
         installed_from_records,
@@ -33,6 +34,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "script",
     "AptPackageSet",
     "AptPackage",
+    "AptSearchResult",
     "InstalledPackage",
     "installed_from_records",
     "records_closure",

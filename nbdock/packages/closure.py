@@ -8,6 +8,8 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from nbdock.concurrency import in_worker
+from nbdock.packages.local import list_together
 from nbdock.packages.package import Package, PackageSet
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ class Closure:
 
 async def resolve_closure(packages: Iterable[Package]) -> Closure:
     """The closure of packages, which may come from several sets; each set resolves its own."""
+    packages = list(packages)
+    await in_worker(list_together, packages)
     asked = list({p.key: p for p in packages}.values())
     by_set: dict[int, list[Package]] = {}
     sets: dict[int, PackageSet] = {}

@@ -20,15 +20,15 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from nbdock.errors import ArgumentTypeError
-from nbdock.filetree import DirectoryListing, Entry, EntryKind, list_directory
+from nbdock.filetree import DirectoryListing, Entry, EntryKind, Walk, walk_all
 from nbdock.packages.package import Package
 from nbdock.packages.texts import checked_name
 
-__all__ = ["DirectoryPackage", "directory"]
+__all__ = ["DirectoryPackage", "directory", "list_together"]
 
 _VERSION = 1
 """Raised whenever the same directory would give other entries than before."""
@@ -61,13 +61,20 @@ class DirectoryPackage(Package):
         """The directory as it is now, to be listed again."""
         return DirectoryPackage(self.path, self.name, self.root, self._policy)
 
+    @property
+    def place(self) -> bytes:
+        """The path; the slash follows one that is a link itself, links inside stay links."""
+        return os.fsencode(self.path).rstrip(b"/") + b"/"
+
     @functools.cached_property
     def _listing(self) -> DirectoryListing:
+        return self.listed(None)
+
+    def listed(self, found: Walk | OSError | None) -> DirectoryListing:
+        """The listing of what was found, or of what is found now."""
         _check_directory(self.path)
-        # The slash follows a path that is a link itself; links inside stay links.
-        place = os.fsencode(self.path).rstrip(b"/") + b"/"
         xattrs = ("security.capability",) if self._policy.keep_modes else ()
-        listing = list_directory(place, xattrs=xattrs)
+        listing = DirectoryListing(self.place, xattrs=xattrs, found=found)
         sockets = [name for name in listing.skipped if not self._ignored(name)]
         if sockets:
             raise ArgumentTypeError(
@@ -145,6 +152,22 @@ class DirectoryPackage(Package):
         """Whether a name or a directory that it is in is left out."""
         parts = path.split(b"/")
         return any(self._ignores_name(b"/".join(parts[:n])) for n in range(1, len(parts) + 1))
+
+
+def list_together(packages: Iterable[Package]) -> None:
+    """List the directories among packages that are not listed yet, which is quicker together.
+
+    Raises
+    ------
+    ArgumentTypeError, ArchiveError
+        A directory that is not there, or cannot be read.
+    """
+    unlisted = [
+        p for p in packages if isinstance(p, DirectoryPackage) and "_listing" not in vars(p)
+    ]
+    walks = walk_all([p.place for p in unlisted])
+    for package, found in zip(unlisted, walks, strict=True):
+        vars(package)["_listing"] = package.listed(found)
 
 
 def directory(
