@@ -15,7 +15,7 @@ from nbdock.filetree.hostdir import (
     list_directory,
     scan_directory,
 )
-from nbdock.filetree.hostwalk import Walk, walk_all
+from nbdock.filetree.hostwalks import Walk, walk_all
 from nbdock.filetree.overlay import Tree, overlay
 from nbdock.filetree.tarheader import HeaderEncoder, TarPolicy
 from nbdock.filetree.tarreader import read_tar

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from nbdock.errors import ArchiveError
 from nbdock.filetree.entry import NO_XATTRS, Entry, EntryKind, FileContent
-from nbdock.filetree.hostwalk import Walk, walk
+from nbdock.filetree.hostwalks import Walk
 
 __all__ = [
     "DirectoryListing",
@@ -81,7 +81,7 @@ class DirectoryListing:
         self.path = os.fsencode(path)
         self._xattrs = frozenset(xattrs)
         try:
-            found = found if found is not None else walk(self.path)
+            found = found if found is not None else Walk.of(self.path)
             if isinstance(found, OSError):
                 raise found
         except OSError as error:

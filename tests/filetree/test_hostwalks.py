@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nbdock.filetree import hostwalk
-from nbdock.filetree.hostwalk import Walk, walk, walk_all
+from nbdock.filetree import hostwalks
+from nbdock.filetree.hostwalks import Walk, walk_all
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def records(walks: list[Walk | OSError]) -> list[bytes]:
 
 
 def test_facts_are_those_of_lstat(roots: list[bytes]) -> None:
-    facts = list(walk(roots[3]).facts())
+    facts = list(Walk.of(roots[3]).facts())
     assert [path for path, _ in facts] == [
         b"", b"a", b"a/b", b"a/f3", b"a.b", b"link", b"\xff\n",
     ]  # fmt: skip
@@ -48,15 +48,15 @@ def test_a_second_process_finds_the_same(
 ) -> None:
     alone = records(walk_all(roots))
     helped: list[int] = []
-    monkeypatch.setattr(hostwalk, "_ALONE_S", -1.0)
-    monkeypatch.setattr(hostwalk.os, "cpu_count", lambda: 2)
-    real = hostwalk._Helper.__exit__
+    monkeypatch.setattr(hostwalks, "_ALONE_S", -1.0)
+    monkeypatch.setattr(hostwalks.os, "cpu_count", lambda: 2)
+    real = hostwalks._Helper.__exit__
 
-    def count(self: hostwalk._Helper, *rest: object) -> None:
+    def count(self: hostwalks._Helper, *rest: object) -> None:
         real(self, *rest)
         helped.append(len(self.found))
 
-    monkeypatch.setattr(hostwalk._Helper, "__exit__", count)
+    monkeypatch.setattr(hostwalks._Helper, "__exit__", count)
     many = roots * 200  # long enough for the process to start
     together = records(walk_all(many))
     assert together == alone * 200
@@ -67,15 +67,15 @@ def test_a_second_process_finds_the_same(
 def test_without_a_working_helper_all_is_walked_here(
     program: str, roots: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hostwalk, "_ALONE_S", -1.0)
+    monkeypatch.setattr(hostwalks, "_ALONE_S", -1.0)
     monkeypatch.setattr(sys, "executable", program)
-    assert records(walk_all(roots)) == [walk(root).record for root in roots]
+    assert records(walk_all(roots)) == [Walk.of(root).record for root in roots]
 
 
 def test_what_cannot_be_walked_is_an_error_of_its_own(
     roots: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hostwalk, "_ALONE_S", -1.0)
+    monkeypatch.setattr(hostwalks, "_ALONE_S", -1.0)
     roots[-2] = b"/nowhere/at/all"
     found = walk_all(roots)
     assert isinstance(found[-2], FileNotFoundError)
@@ -84,7 +84,7 @@ def test_what_cannot_be_walked_is_an_error_of_its_own(
 
 def test_a_single_file_is_walked_too(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("abc")
-    ((path, fact),) = walk(os.fsencode(tmp_path / "f")).facts()
+    ((path, fact),) = Walk.of(os.fsencode(tmp_path / "f")).facts()
     assert path == b""
     assert stat.S_ISREG(fact.mode)
     assert fact.size_bytes == 3
