@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -497,6 +499,29 @@ async def test_commands_cannot_be_led_outside_by_links_in_contents(tmp_path: Pat
             extra_commands="echo y > out/y",
         )
     assert not list(outside.iterdir())
+
+
+# Interruption
+
+
+async def test_a_cancelled_build_leaves_nothing_half_written(nbdock_home: Path) -> None:
+    contents = [nbdock.text_file(f"f{i}", f"{i}" * (4 << 20)) for i in range(12)]
+    loop = asyncio.get_running_loop()
+    task: asyncio.Task[Image]
+
+    def cancel_when_writing(what: str, done: int, total: int) -> None:
+        if what == "Writing layers" and done:
+            loop.call_soon_threadsafe(task.cancel)
+
+    task = asyncio.ensure_future(layered(contents=contents, progress=cancel_when_writing))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not list((nbdock_home / "tmp").iterdir())
+    blobs = list((nbdock_home / "blobs" / "sha256").iterdir())
+    assert len(blobs) < len(contents)
+    for blob in blobs:
+        assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+    assert len((await layered(contents=contents)).layers) == 13
 
 
 # Reproducibility

@@ -154,6 +154,12 @@ class IndexLoader:
             compressed, is_ours = fetched
             try:
                 await in_worker(self._build, compressed, _SUFFIXES[suffix], whole, digest)
+            except FileNotFoundError:
+                # Another load of the same index has removed the file: then it has read it.
+                opened = await in_worker(self._opened, digest)
+                if opened is None:
+                    raise
+                return digest, opened
             finally:
                 if is_ours:
                     with contextlib.suppress(FileNotFoundError):
