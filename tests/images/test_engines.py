@@ -6,7 +6,10 @@ Packages come from the machine's own sources; what one test downloads, the other
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from support.engine import Engine
 import nbdock
 from nbdock.errors import EngineError, ImageNotFoundError
 from nbdock.images import Image
+
+KEPT_SUFFIXES = ("_proxy", "_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "_CA_BUNDLE")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +79,10 @@ async def test_docker_loads_and_runs_it(name: str, docker_engine: Engine, tmp_pa
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", CASES)
-async def test_podman_loads_and_runs_it(name: str, podman_engine: Engine) -> None:
+async def test_podman_loads_and_runs_it(name: str, podman_engine: Engine, tmp_path: Path) -> None:
     image = await built(name)
-    loaded = await image.load(str(podman_engine.socket))
-    assert loaded.endswith(f"{name}:1")
+    archive = await image.save(tmp_path / "i.tar")
+    assert [n.removeprefix("localhost/") for n in podman_engine.load(archive)] == [f"{name}:1"]
     assert CASES[name].says in podman_engine.run(f"{name}:1")
 
 
@@ -90,6 +95,45 @@ async def test_skopeo_copies_and_umoci_unpacks_it(name: str, tmp_path: Path) -> 
     assert (root / program).exists()
     assert os.readlink(root / "bin") == "usr/bin"
     assert (root / "var/lib/dpkg/status.d" / CASES[name].package).is_file()
+
+
+BUILD = """
+import asyncio, sys, nbdock
+async def main():
+    sources = nbdock.apt()
+    await sources.load()
+    image = await nbdock.build_layered_image("redis", contents=[sources["redis-server"]],
+        config={"Cmd": ["/usr/bin/redis-server"]})
+    print(image, await image.save(sys.argv[1]))
+asyncio.run(main())
+"""
+
+
+def test_two_builds_of_debian_packages_are_identical(tmp_path: Path, apt_home: Path) -> None:
+    """On machines that differ in user, umask, locale, time zone, place and number of workers."""
+    as_other_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    other = {"LC_ALL": "tr_TR.ISO-8859-9", "TZ": "Asia/Tokyo", "PYTHONUTF8": "0"}
+    built = []
+    for number, (command, umask, environment) in enumerate(
+        [([], 0o022, {"NBDOCK_WORKERS": "1"}), (as_other_user, 0o077, other)]
+    ):
+        place = tmp_path / f"machine-{number}"
+        (place / "home").mkdir(parents=True)
+        for name in ("apt", "downloads"):
+            (place / "home" / name).symlink_to((apt_home / name).resolve())
+        ran = subprocess.run(
+            [*command, sys.executable, "-c", BUILD, str(place / "redis.tar")],
+            cwd=place, umask=umask, check=False, capture_output=True, text=True,
+            env={
+                **{k: v for k, v in os.environ.items() if k.endswith(KEPT_SUFFIXES)},
+                "PATH": os.environ["PATH"], "NBDOCK_HOME": str(place / "home"),
+                "PYTHONHASHSEED": str(number), **environment,
+            },
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        archive = (place / "redis.tar").read_bytes()
+        built.append((ran.stdout.split()[0], hashlib.sha256(archive).hexdigest()))
+    assert built[0] == built[1]
 
 
 @pytest.mark.engine
