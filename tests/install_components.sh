@@ -11,7 +11,7 @@ components=(
   "skopeo:skopeo" "umoci:umoci" "buildah:buildah" "busybox:busybox-static" "gpgv:gpgv" "gpg:gpg" "gpg-agent:gpg-agent"
   "apt-ftparchive:apt-utils" "dpkg-deb:dpkg" "dpkg-scanpackages:dpkg-dev"
   "nix-store:nix-bin" "zstd:zstd" "pigz:pigz" "xz:xz-utils" "bzip2:bzip2" "mke2fs:e2fsprogs"
-  "setpriv:util-linux" "umount:mount" "setcap:libcap2-bin" "setfattr:attr" "git:git"
+  "qemu-x86_64:qemu-user" "setpriv:util-linux" "umount:mount" "setcap:libcap2-bin" "setfattr:attr" "git:git"
 )
 
 # Debian keeps some programs where users have no PATH.

@@ -33,31 +33,8 @@ from nbdock.oci import Descriptor, Digest
 
 __all__ = ["LayerCache", "LayerRecord"]
 
-_VERSION = 1
-_BUSY_S = 10.0
 # SQLite's own limit on variables in one statement was 999 for long.
 _AT_A_TIME = 500
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS layers (
-    key TEXT PRIMARY KEY, diff_id TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-    entry_count INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS compressed (
-    diff_id TEXT NOT NULL, algorithm TEXT NOT NULL, level INTEGER NOT NULL,
-    encoder TEXT NOT NULL, descriptor TEXT NOT NULL,
-    PRIMARY KEY (diff_id, algorithm, level, encoder)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS derived (
-    kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)
-);
-"""
-
-_COLUMNS = {
-    "layers": "key, diff_id, size_bytes, entry_count",
-    "compressed": "diff_id, algorithm, level, encoder, descriptor",
-    "derived": "kind, key, value",
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -150,6 +150,28 @@ async def test_an_archive_of_several_images_is_chosen_from(tmp_path: Path) -> No
     assert caught.value.available == ("many:1", "many:2")
 
 
+async def test_a_layout_with_docker_s_documents_is_loaded_twice(tmp_path: Path) -> None:
+    path = await (await an_image()).save(tmp_path / "i.tar")
+    oracles.skopeo("copy", "--format=v2s2", f"docker-archive:{path}", f"dir:{tmp_path / 'd'}")
+    names = {p.name: p.read_bytes() for p in (tmp_path / "d").iterdir()}
+    manifest = names.pop("manifest.json")
+    names.pop("version")
+    digest = hashlib.sha256(manifest).hexdigest()
+    media_type = json.loads(manifest)["mediaType"]
+    assert "docker" in media_type
+    entry = {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(manifest)}
+    index = {"schemaVersion": 2, "manifests": [entry]}
+    layout = write_tar(tmp_path / "layout.tar", {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": json.dumps(index).encode(),
+        f"blobs/sha256/{digest}": manifest,
+        **{f"blobs/sha256/{name}": data for name, data in names.items()},
+    })  # fmt: skip
+    first, second = await nbdock.load_image(layout), await nbdock.load_image(layout)
+    assert first.digest.hex == second.digest.hex == digest
+    assert [x.diff_id for x in first.layers] == [x.diff_id for x in second.layers]
+    assert len(second.config.diff_ids) == 4
+
+
 async def test_loading_the_same_file_again_reads_nothing(tmp_path: Path) -> None:
     path = await (await an_image()).save(tmp_path / "i.tar.gz")
     first = await nbdock.load_image(path)
