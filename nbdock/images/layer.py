@@ -14,6 +14,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited, in_stoppable_worker
@@ -30,6 +31,7 @@ __all__ = [
     "layer_key",
     "make_layers",
     "package_entries",
+    "policy_changes",
     "recipe_key",
     "write_entries",
 ]
@@ -88,13 +90,18 @@ def package_entries(packages: Sequence[Package], policy: TarPolicy) -> Iterator[
     for package in packages:
         yield from _parents(package, seen)
         alone = _stands_alone(package)
-        changes = dataclasses.asdict(policy) if alone else {}
+        changes = policy_changes(policy) if alone else {}
         prefix = _place(package) + b"/" if alone else b""
         for entry in package.entries():
             path = (prefix + entry.path).rstrip(b"/")
             if path and path not in seen:
                 seen.add(path)
                 yield dataclasses.replace(entry, path=path, **changes) if alone else entry
+
+
+def policy_changes(policy: TarPolicy) -> dict[str, Any]:
+    """What a policy says of every entry, as the fields of an `Entry`."""
+    return {name: value for name, value in dataclasses.asdict(policy).items() if value is not None}
 
 
 async def fetch_packages(packages: Sequence[Package], *, progress: Progress | None = None) -> None:

@@ -16,6 +16,7 @@ from nbdock.images.layer import (
     fetch_packages,
     layer_key,
     package_entries,
+    policy_changes,
     recipe_key,
     write_entries,
 )
@@ -121,7 +122,7 @@ def copied_to_root(
         )
         if keep_dirlinks:
             links = {**its_links, **links}
-        changes = {n: v for n, v in dataclasses.asdict(policy).items() if v is not None}
+        changes = policy_changes(policy)
         if package.root == "/":
             del changes["mtime"]
         for entry in entries:

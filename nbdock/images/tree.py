@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from typing import IO
 
 from nbdock.content import LayerCache
-from nbdock.errors import ContentError
 from nbdock.filetree import Entry, EntryKind, Tree, overlay
 from nbdock.images.image import Image
 
@@ -24,7 +23,6 @@ __all__ = [
     "image_tree",
     "inner_links",
     "link_targets",
-    "read_file",
     "through_links",
 ]
 
@@ -35,17 +33,6 @@ _MAX_LINKS = 40
 def image_tree(image: Image) -> Tree:
     """The files of an image. Blocking: for worker threads."""
     return overlay(image.layer_entries(i) for i in range(len(image.layers)))
-
-
-def read_file(image: Image, path: str) -> bytes:
-    """The content of one file of an image; parents that are symlinks are followed."""
-    tree = image_tree(image)
-    wanted = os.fsencode(path).strip(b"/")
-    parent, _, name = wanted.rpartition(b"/")
-    entry = tree.get((_resolve(parent, tree) + b"/" + name).lstrip(b"/"))
-    if entry is None or entry.kind not in (EntryKind.FILE, EntryKind.HARDLINK):
-        raise ContentError(f"{image} has no file {path!r}.", path=path)
-    return (entry.target or entry).read()
 
 
 def directory_links(image: Image | None, cache: LayerCache) -> dict[bytes, bytes]:

@@ -410,6 +410,19 @@ async def test_dirlinks_become_directories_unless_they_are_kept(files: Look) -> 
     assert "real/g" in kept
 
 
+async def test_a_store_package_is_copied_to_the_root_and_stands_in_the_store_too(
+    files: Look,
+) -> None:
+    root = "nix/store/" + "a" * 32 + "-p"
+    package = Made("p", [directory(""), file("f", "x", uid=3, mtime=9)], f"/{root}")
+    found = files(await single(copy_to_root=package))
+    assert set(found) == {"f", "nix", "nix/store", root, f"{root}/f"}
+    assert (found["f"].uid, found["f"].mtime) == (3, 1)
+    assert found[f"{root}/f"].read() == b"x"
+    owned = files(await single(copy_to_root=package, uid=5, gid=6))
+    assert (owned["f"].uid, owned["f"].gid, owned[f"{root}/f"].uid) == (5, 6, 5)
+
+
 async def test_uid_and_gid_reach_what_is_copied(files: Look) -> None:
     found = files(await single(contents=nbdock.text_file("a", "1"), uid=5, gid=6))
     assert (found["a"].uid, found["a"].gid) == (5, 6)
