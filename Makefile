@@ -9,6 +9,7 @@
 VENV ?= .venv
 JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST_OPTIONS ?=
+LAB_OPTIONS ?=
 
 # The first Python that is new enough and can make virtual environments.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -50,7 +51,8 @@ demo: $(READY)
 	@"$(BIN)/python" notebooks/run.py notebooks/00-quickstart.ipynb --directory demo
 
 lab: $(READY)
-	@"$(BIN)/jupyter-lab" --notebook-dir=notebooks
+	@"$(BIN)/jupyter-lab" --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) \
+		$(LAB_OPTIONS)
 
 lint: $(READY)
 	@"$(BIN)/ruff" check .
