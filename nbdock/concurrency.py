@@ -29,6 +29,9 @@ T = TypeVar("T")
 U = TypeVar("U")
 P = ParamSpec("P")
 
+_LOOK_AGAIN_S = 0.5
+"""How long to wait for a wake-up that an interrupt may have swallowed. Seconds."""
+
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _pool: ThreadPoolExecutor | None = None
@@ -65,22 +68,41 @@ def run(
         coroutine.close()
         raise RuntimeError("nbdock.concurrency.run() was called from the core; await instead")
     loop = _background_loop()
-    finished = threading.Event()
     tasks: list[asyncio.Task[T]] = []
+    ended: list[bool] = []
+    # A bare lock, released at the end: an interrupt between any two steps leaves it usable, where
+    # the locks inside an Event could stay locked for ever.
+    wake = threading.Lock()
+    wake.acquire()
+
+    def end(*_: object) -> None:
+        ended.append(True)
+        wake.release()
 
     def begin() -> None:
         tasks.append(loop.create_task(coroutine))
-        tasks[0].add_done_callback(lambda _: finished.set())
+        tasks[0].add_done_callback(end)
 
-    loop.call_soon_threadsafe(begin)
+    def cancel() -> None:
+        if tasks:
+            tasks[0].cancel()
+        else:
+            # Interrupted before it was handed over: there is nothing to clean up.
+            coroutine.close()
+            end()
+
     try:
-        while not finished.wait(every_s if while_waiting else None):
-            if while_waiting:
+        # Within the try, for an interrupt may come as soon as the loop has it.
+        loop.call_soon_threadsafe(begin)
+        while not ended:
+            wake.acquire(timeout=every_s if while_waiting else _LOOK_AGAIN_S)
+            if while_waiting and not ended:
                 while_waiting()
     except BaseException:
-        loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+        loop.call_soon_threadsafe(cancel)
         # Clean-up has an owner: wait for it, and let a second interrupt stop the waiting.
-        finished.wait()
+        while not ended:
+            wake.acquire(timeout=_LOOK_AGAIN_S)
         raise
     return tasks[0].result()
 

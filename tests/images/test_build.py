@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.machines import as_other_user
 
 import nbdock
 from nbdock.errors import (
@@ -557,11 +558,9 @@ asyncio.run(main())
 
 
 def test_two_builds_on_differently_configured_machines_are_identical(tmp_path: Path) -> None:
-    # Another user, without needing rights over the interpreter: a user namespace.
-    as_other_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
     machines: list[tuple[list[str], int, dict[str, str]]] = [
         ([], 0o022, {"LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "1", "NBDOCK_WORKERS": "1"}),
-        (as_other_user, 0o077, {
+        (as_other_user(), 0o077, {
             "LC_ALL": "tr_TR.ISO-8859-9", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "77",
             "PYTHONUTF8": "0", "NBDOCK_WORKERS": "5", "SHELL": "/bin/dash",
         }),

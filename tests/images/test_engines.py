@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from support import oracles
 from support.engine import Engine
+from support.machines import as_other_user
 
 import nbdock
 from nbdock.errors import EngineError, ImageNotFoundError
@@ -111,11 +112,10 @@ asyncio.run(main())
 
 def test_two_builds_of_debian_packages_are_identical(tmp_path: Path, apt_home: Path) -> None:
     """On machines that differ in user, umask, locale, time zone, place and number of workers."""
-    as_other_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
     other = {"LC_ALL": "tr_TR.ISO-8859-9", "TZ": "Asia/Tokyo", "PYTHONUTF8": "0"}
     built = []
     for number, (command, umask, environment) in enumerate(
-        [([], 0o022, {"NBDOCK_WORKERS": "1"}), (as_other_user, 0o077, other)]
+        [([], 0o022, {"NBDOCK_WORKERS": "1"}), (as_other_user(), 0o077, other)]
     ):
         place = tmp_path / f"machine-{number}"
         (place / "home").mkdir(parents=True)
