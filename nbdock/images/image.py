@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from nbdock import settings
+from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import InvalidManifestError
 from nbdock.filetree import Entry, read_tar
@@ -244,3 +245,15 @@ class Image:
         from nbdock.images.engine import load_into_engine
 
         return await load_into_engine(self, engine, progress=progress)
+
+    async def file(self, path: str) -> bytes:
+        """The content of a file as a container would see it; parents that are links are followed.
+
+        Raises
+        ------
+        ContentError
+            There is no such file.
+        """
+        from nbdock.images.tree import read_file
+
+        return await in_worker(read_file, self, path)

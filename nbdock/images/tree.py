@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO
 
 from nbdock.content import LayerCache
+from nbdock.errors import ContentError
 from nbdock.filetree import Entry, EntryKind, Tree, overlay
 from nbdock.images.image import Image
 
@@ -23,6 +24,7 @@ __all__ = [
     "image_tree",
     "inner_links",
     "link_targets",
+    "read_file",
     "through_links",
 ]
 
@@ -33,6 +35,16 @@ _MAX_LINKS = 40
 def image_tree(image: Image) -> Tree:
     """The files of an image. Blocking: for worker threads."""
     return overlay(image.layer_entries(i) for i in range(len(image.layers)))
+
+
+def read_file(image: Image, path: str) -> bytes:
+    """The content of one file of an image; parents that are symlinks are followed."""
+    tree = image_tree(image)
+    parent, _, name = os.fsencode(path).strip(b"/").rpartition(b"/")
+    entry = tree.get((_resolve(parent, tree) + b"/" + name).lstrip(b"/"))
+    if entry is None or entry.kind not in (EntryKind.FILE, EntryKind.HARDLINK):
+        raise ContentError(f"{image} has no file {path!r}.", path=path)
+    return (entry.target or entry).read()
 
 
 def directory_links(image: Image | None, cache: LayerCache) -> dict[bytes, bytes]:

@@ -25,6 +25,7 @@ from nbdock.errors import (
     ArgumentError,
     ArgumentTypeError,
     CommandError,
+    ContentError,
     LayerLimitError,
     MissingArgumentError,
     UnavailableError,
@@ -422,6 +423,19 @@ async def test_a_store_package_is_copied_to_the_root_and_stands_in_the_store_too
     assert found[f"{root}/f"].read() == b"x"
     owned = files(await single(copy_to_root=package, uid=5, gid=6))
     assert (owned["f"].uid, owned["f"].gid, owned[f"{root}/f"].uid) == (5, 6, 5)
+
+
+async def test_a_file_is_read_as_a_container_sees_it() -> None:
+    base = await layered("base", contents=Made("b", [
+        directory("usr"), directory("usr/bin"), file("usr/bin/sh", "old"), link("bin", "usr/bin"),
+    ]))  # fmt: skip
+    on = await single(
+        from_image=base, contents=Made("c", [directory("bin"), file("bin/sh", "new")])
+    )
+    assert await base.file("/bin/sh") == b"old"
+    assert await on.file("bin/sh") == await on.file("/usr/bin/sh") == b"new"
+    with pytest.raises(ContentError, match="no file"):
+        await on.file("/bin")
 
 
 async def test_uid_and_gid_reach_what_is_copied(files: Look) -> None:
