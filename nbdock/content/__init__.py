@@ -4,6 +4,7 @@ from nbdock.content.cache import LayerCache, LayerRecord
 from nbdock.content.codecs import Codec, codec_named, codec_of_name, detect
 from nbdock.content.compress import Compressor, compressor, default_level, encoder_version
 from nbdock.content.decompress import DecompressedStream, open_decompressed
+from nbdock.content.faults import storage_error
 from nbdock.content.index import StoredImage
 from nbdock.content.store import BadBlob, BlobStore
 from nbdock.content.writer import BlobWriter, Written
@@ -22,6 +23,7 @@ __all__ = [  # noqa: RUF022  (in order of importance)
     "Compressor",
     "default_level",
     "encoder_version",
+    "storage_error",
     "Codec",
     "detect",
     "codec_named",

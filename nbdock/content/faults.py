@@ -29,28 +29,31 @@ def is_read_only(error: OSError) -> bool:
     return error.errno in _READ_ONLY
 
 
-def storage_error(error: OSError, doing: str, path: str | os.PathLike[str]) -> ContentError:
+def storage_error(
+    error: OSError, doing: str, path: str | os.PathLike[str], *, elsewhere: str = _ELSEWHERE
+) -> ContentError:
     """The error to raise for `error`, which happened while `doing` something at `path`.
 
-    Raise it ``from error``, so that the system's own words are kept.
+    Raise it ``from error``, so that the system's own words are kept. `elsewhere` is the advice on
+    where to go instead; by default to another store.
     """
     place = os.fspath(path)
     if error.errno in _FULL:
         return StorageFullError(
             f"No room to {doing}: the disk (or quota) that holds {place} is full.",
             path=place,
-            hint=f"Nothing half-written was left. Free some space there. Or: {_ELSEWHERE}",
+            hint=f"Nothing half-written was left. Free some space there. Or: {elsewhere}",
         )
     if error.errno in _READ_ONLY:
         return ContentError(
             f"Cannot {doing}: {place} is not writable ({error.strerror}).",
             path=place,
-            hint=_ELSEWHERE,
+            hint=elsewhere,
         )
     if error.errno in _NOT_A_DIRECTORY:
         return ContentError(
             f"Cannot {doing}: {place}, or a parent of it, is a file where a directory should be.",
             path=place,
-            hint=_ELSEWHERE,
+            hint=elsewhere,
         )
     return ContentError(f"Cannot {doing} at {place}: {error.strerror or error}.", path=place)

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
 from nbdock.concurrency import in_worker
+from nbdock.content import storage_error
 from nbdock.errors import CommandError, UnsafePathError
 from nbdock.filetree import Entry, EntryKind, FileContent, scan_directory
 
@@ -61,7 +62,12 @@ async def run_commands(
     directory = os.fsencode(await in_worker(tempfile.mkdtemp, prefix="nbdock-commands-"))
     try:
         root = directory + b"/layer"
-        laid_out = await in_worker(_lay_out, root, entries)
+        try:
+            laid_out = await in_worker(_lay_out, root, entries)
+        except OSError as error:
+            place = os.fsdecode(directory)
+            advice = "Set TMPDIR to a directory with more room."
+            raise storage_error(error, "lay out the layer", place, elsewhere=advice) from error
         await _run(root, script, argument)
         yield await in_worker(_read_back, root, laid_out, mtime)
     finally:

@@ -134,6 +134,12 @@ def _reason(error: ConnectionFailedError | HttpStatusError) -> str:
         return error.message
 
 
+def _write_all(file: int, piece: bytes) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
 async def export_from_engine(name: str, engine: str | None, file: int) -> None:
     """Write an engine's image to an open file, as ``docker save`` gives it.
 
@@ -152,7 +158,7 @@ async def export_from_engine(name: str, engine: str | None, file: int) -> None:
     try:
         async with UnixSocket(socket).stream(f"/images/{quote(name)}/get") as pieces:
             async for piece in pieces:
-                await in_worker(os.write, file, piece)
+                await in_worker(_write_all, file, piece)
     except HttpStatusError as error:
         if error.status == 404:
             raise ImageNotFoundError(

@@ -11,6 +11,7 @@ the one that is read then, since it alone names only what is really in the archi
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import tempfile
@@ -19,7 +20,7 @@ from typing import BinaryIO
 
 from nbdock import settings
 from nbdock.concurrency import in_worker
-from nbdock.content import BlobStore, LayerCache, detect, open_decompressed
+from nbdock.content import BlobStore, LayerCache, detect, open_decompressed, storage_error
 from nbdock.errors import ArchiveError, ImageNotFoundError
 from nbdock.images.dockerarchive import DockerArchive
 from nbdock.images.image import Image
@@ -66,38 +67,52 @@ async def load_image(
         A manifest or configuration that breaks its specification.
     DigestMismatchError, SizeMismatchError
         Content that is not what the image's documents say.
+    StorageFullError, ContentError
+        No room in the store, or a file that cannot be read.
     """
     store = store or BlobStore.default()
     path = Path(os.path.abspath(os.path.expanduser(os.fspath(source))))
-    if path.exists():
-        return await in_worker(_from_path, path, store, name, tag, progress)
     text = os.fspath(source)
-    if text.endswith((".tar", ".gz", ".tgz", ".zst")) or text.startswith(("/", ".", "~")):
-        raise ImageNotFoundError(f"There is no file {str(path)!r}.", hint="Check the path.")
-    from nbdock.images.engine import export_from_engine
+    try:
+        if path.exists():
+            return await in_worker(_from_path, path, _Wanted(store, name, tag, progress, str(path)))
+        if text.endswith((".tar", ".gz", ".tgz", ".zst")) or text.startswith(("/", ".", "~")):
+            raise ImageNotFoundError(f"There is no file {str(path)!r}.", hint="Check the path.")
+        from nbdock.images.engine import export_from_engine
 
-    with tempfile.TemporaryFile(dir=store.home / "tmp") as file:
-        await export_from_engine(text, engine, file.fileno())
-        file.seek(0)
-        return await in_worker(_from_file, file, store, name, tag, progress, text)
+        with tempfile.TemporaryFile(dir=store.home / "tmp") as file:
+            await export_from_engine(text, engine, file.fileno())
+            file.seek(0)
+            return await in_worker(_from_file, file, _Wanted(store, name, tag, progress, text))
+    except OSError as error:
+        raise storage_error(error, f"load {text!r}", error.filename or store.home) from error
 
 
-def _from_path(
-    path: Path, store: BlobStore, name: str | None, tag: str | None, progress: Progress | None
-) -> Image:
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Which image is to be taken into which store; `where` says in errors what it is sought in."""
+
+    store: BlobStore
+    name: str | None
+    tag: str | None
+    progress: Progress | None
+    where: str
+
+
+def _from_path(path: Path, wanted: _Wanted) -> Image:
     if path.is_dir():
-        return _choose(OciLayout(DirectorySource(path)), store, name, tag, progress, str(path))
+        return _choose(OciLayout(DirectorySource(path)), wanted)
     facts = path.stat()
     recall_key = (
         f"{path}\0{facts.st_dev}\0{facts.st_ino}\0{facts.st_size}\0{facts.st_mtime_ns}"
-        f"\0{facts.st_ctime_ns}\0{name}\0{tag}"
+        f"\0{facts.st_ctime_ns}\0{wanted.name}\0{wanted.tag}"
     )
-    with LayerCache(store) as cache:
+    with LayerCache(wanted.store) as cache:
         known = cache.recall("archive 2", recall_key)
-        if known is not None and (image := _remembered(known, store)) is not None:
+        if known is not None and (image := _remembered(known, wanted.store)) is not None:
             return image
         with open(path, "rb") as file:
-            image = _from_file(file, store, name, tag, progress, str(path))
+            image = _from_file(file, wanted)
         text = "\n".join((image.descriptor.media_type, str(image.digest), image.name, image.tag))
         cache.remember("archive 2", recall_key, text.encode())
     return image
@@ -114,75 +129,53 @@ def _remembered(known: bytes, store: BlobStore) -> Image | None:
     return image if all(store.has(b.digest, b.size_bytes) for b in blobs) else None
 
 
-def _from_file(
-    file: BinaryIO,
-    store: BlobStore,
-    name: str | None,
-    tag: str | None,
-    progress: Progress | None,
-    where: str,
-) -> Image:
+def _from_file(file: BinaryIO, wanted: _Wanted) -> Image:
     start = file.read(16)
     file.seek(0)
     if detect(start) == "none":
-        return _from_tar(file, store, name, tag, progress, where)
-    with tempfile.TemporaryFile(dir=store.home / "tmp") as plain:
-        done, total = 0, os.fstat(file.fileno()).st_size
+        return _from_tar(file, wanted)
+    with tempfile.TemporaryFile(dir=wanted.store.home / "tmp") as plain:
+        total = os.fstat(file.fileno()).st_size
         ratio = settings.current().decompression_ratio_limit
         stream = open_decompressed(file, limit_ratio=ratio)
         while piece := stream.read(1 << 20):
             plain.write(piece)
-            done = file.tell()
-            if progress:
-                progress("Reading the archive", min(done, total), total)
+            if wanted.progress:
+                wanted.progress("Reading the archive", min(file.tell(), total), total)
         plain.seek(0)
-        return _from_tar(plain, store, name, tag, progress, where)
+        return _from_tar(plain, wanted)
 
 
-def _from_tar(
-    file: BinaryIO,
-    store: BlobStore,
-    name: str | None,
-    tag: str | None,
-    progress: Progress | None,
-    where: str,
-) -> Image:
-    archive = ArchiveSource(file, where)
+def _from_tar(file: BinaryIO, wanted: _Wanted) -> Image:
+    archive = ArchiveSource(file, wanted.where)
     if archive.find("manifest.json"):
-        return _choose(DockerArchive(archive), store, name, tag, progress, where)
+        return _choose(DockerArchive(archive), wanted)
     if archive.find("index.json"):
-        return _choose(OciLayout(archive), store, name, tag, progress, where)
+        return _choose(OciLayout(archive), wanted)
     names = sorted(archive.names)[:4]
     raise ArchiveError(
-        f"{where!r} is a tar, but not an image: it has neither manifest.json nor index.json.",
+        f"{wanted.where!r} is a tar, but not an image: "
+        "it has neither manifest.json nor index.json.",
         hint=f"It begins with {', '.join(names)}." if names else "It is empty.",
     )
 
 
-def _choose(
-    images: ImageFinder,
-    store: BlobStore,
-    name: str | None,
-    tag: str | None,
-    progress: Progress | None,
-    where: str,
-) -> Image:
+def _choose(images: ImageFinder, wanted: _Wanted) -> Image:
     found = list(images.found())
     available = tuple(itertools.chain.from_iterable(f.names for f in found))
     for one in found:
         for full in one.names or ("",):
-            its_name, its_tag = _split(full)
-            if (name is None or its_name == name) and (tag is None or its_tag == tag):
-                descriptor = one.take(store, progress)
-                image = Image(store, descriptor, its_name, its_tag)
+            name, tag = _split(full)
+            if wanted.name in (None, name) and wanted.tag in (None, tag):
+                descriptor = one.take(wanted.store, wanted.progress)
+                image = Image(wanted.store, descriptor, name, tag)
                 if image.reference:
-                    store.set_image(image.reference, descriptor)
+                    wanted.store.set_image(image.reference, descriptor)
                 return image
     if not found:
-        raise ImageNotFoundError(f"{where!r} holds no image.")
-    wanted = f"{name or '*'}:{tag or '*'}"
+        raise ImageNotFoundError(f"{wanted.where!r} holds no image.")
     raise ImageNotFoundError(
-        f"{where!r} holds no image {wanted}.",
+        f"{wanted.where!r} holds no image {wanted.name or '*'}:{wanted.tag or '*'}.",
         available=available,
         hint=f"It holds {', '.join(available)}." if available else "Its image has no name.",
     )

@@ -7,7 +7,6 @@ which is renamed at the end.
 from __future__ import annotations
 
 import dataclasses
-import errno
 import functools
 import os
 import secrets
@@ -19,8 +18,15 @@ from typing import TYPE_CHECKING
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited, in_stoppable_worker, in_worker
-from nbdock.content import BlobStore, LayerCache, codec_named, codec_of_name, compressor
-from nbdock.errors import ArgumentTypeError, ContentError, StorageFullError, nearest
+from nbdock.content import (
+    BlobStore,
+    LayerCache,
+    codec_named,
+    codec_of_name,
+    compressor,
+    storage_error,
+)
+from nbdock.errors import ArgumentTypeError, ContentError, nearest
 from nbdock.images.archive import ArchiveMember, archive_pieces, archive_size_bytes, write_archive
 from nbdock.images.layerblobs import ensure_compressed, ensure_uncompressed
 from nbdock.oci import ArchiveManifest, Descriptor, Index, Manifest, MediaType
@@ -113,24 +119,11 @@ async def save_image(
             await _write_file(image, choice, temporary, progress)
             os.replace(temporary, path)
     except OSError as error:
-        raise _explain(error, path) from error
+        elsewhere = "Choose another place."
+        raise storage_error(error, "save the image", path, elsewhere=elsewhere) from error
     finally:
         await in_worker(_discard, temporary)
     return path
-
-
-def _explain(error: OSError, path: Path) -> ContentError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageFullError(
-            f"No room on the disk for {str(path)!r}.",
-            path=str(path),
-            hint="Nothing half-written was left. Make room, or choose another place.",
-        )
-    return ContentError(
-        f"{str(path)!r} cannot be written: {error.strerror}.",
-        path=str(path),
-        hint="Choose a directory in which you may write.",
-    )
 
 
 def _replaceable(path: Path) -> bool:

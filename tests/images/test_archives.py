@@ -18,6 +18,7 @@ import pytest
 from support import oracles
 
 import nbdock
+from nbdock.content import BlobStore
 from nbdock.errors import (
     ArchiveError,
     ArgumentTypeError,
@@ -248,6 +249,27 @@ async def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(
         subprocess.run(["umount", small], check=True)
 
 
+async def test_loading_and_laying_out_on_a_full_disk_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", small], check=True)
+    try:
+        archive = await (await an_image()).save(tmp_path / "i.tar.gz")
+        store = BlobStore(small / "home")
+        with pytest.raises(StorageFullError):
+            await nbdock.load_image(archive, store=store)
+        assert not list((small / "home" / "tmp").iterdir())
+        monkeypatch.setattr("tempfile.tempdir", str(small))
+        with pytest.raises(StorageFullError, match="lay out"):
+            big = nbdock.text_file("zeros", "0" * 600_000)
+            await nbdock.build_image("x", contents=big, extra_commands="true")
+        assert [p.name for p in small.iterdir()] == ["home"]
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 @pytest.mark.parametrize("name", ["i.tar", "i.tar.gz", "layout"])
 async def test_a_cancelled_save_leaves_nothing(name: str, tmp_path: Path) -> None:
     big = await nbdock.build_image(
@@ -417,8 +439,6 @@ async def test_broken_layouts(tmp_path: Path) -> None:
     ):
         path = await image.save(tmp_path / f"layout-{number}")
         spoil(path)
-        from nbdock.content import BlobStore
-
         with pytest.raises(error):
             await nbdock.load_image(path, store=BlobStore(tmp_path / f"store-{number}"))
 
