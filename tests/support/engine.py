@@ -114,8 +114,22 @@ def _own_directory(prefix: str) -> Iterator[Path]:
     try:
         yield directory
     finally:
+        _kill_users_of(directory)
         _unmount_below(directory)
         shutil.rmtree(directory)
+
+
+def _kill_users_of(directory: Path) -> None:
+    """End what names the directory in its command: conmon leaves the tree of its podman."""
+    left = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(directory) in " ".join(process.info["cmdline"] or ())
+    ]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
 
 
 def _unmount_below(directory: Path) -> None:
