@@ -17,7 +17,8 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
     │   ├── InvalidDigestError
     │   ├── InvalidReferenceError
     │   ├── InvalidPlatformError
-    │   └── InvalidManifestError
+    │   ├── InvalidManifestError
+    │   └── InvalidStorePathError
     ├── ArchiveError                  bytes of a tar, ar or image archive
     │   ├── TruncatedArchiveError
     │   ├── UnsafePathError
@@ -68,6 +69,7 @@ __all__ = [
     "InvalidManifestError",
     "InvalidPlatformError",
     "InvalidReferenceError",
+    "InvalidStorePathError",
     "InvalidValueError",
     "LayerLimitError",
     "MissingArgumentError",
@@ -207,6 +209,10 @@ class InvalidManifestError(InvalidValueError):
     ) -> None:
         super().__init__(message, value=value, hint=hint)
         self.path = path
+
+
+class InvalidStorePathError(InvalidValueError):
+    """A text that is not the path of an object in a Nix store."""
 
 
 class ArchiveError(NbdockError):

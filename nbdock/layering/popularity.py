@@ -40,7 +40,7 @@ def popularity(closure: Closure) -> tuple[tuple[Package, int], ...]:
     PackageError
         A package refers to one that is not in the closure.
     """
-    packages = sorted(closure.packages, key=_name_order)
+    packages = sorted(closure.packages, key=lambda p: p.sort_key)
     index = {p.key: i for i, p in enumerate(packages)}
     try:
         edges = [[index[key] for key in closure.references.get(p.key, ())] for p in packages]
@@ -84,12 +84,8 @@ def popularity_plan(closure: Closure, limit: int) -> LayerPlan:
     alone = len(ranked) if len(ranked) <= limit else limit - 1
     layers: list[tuple[Package, ...]] = [(package,) for package in ranked[:alone]]
     if ranked[alone:]:
-        layers.append(tuple(sorted(ranked[alone:], key=_name_order)))
+        layers.append(tuple(sorted(ranked[alone:], key=lambda p: p.sort_key)))
     return LayerPlan(tuple(layers), limit, "popularity")
-
-
-def _name_order(package: Package) -> tuple[str, str, str]:
-    return (package.name, package.version, package.key)
 
 
 def _counts(edges: Sequence[Iterable[int]]) -> list[int]:

@@ -5,9 +5,10 @@ The rooms of single package sets are imported when something of theirs is first 
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from nbdock.packages.closure import Closure, resolve_closure
+from nbdock.packages.closure import Closure, realise, resolve_closure
 from nbdock.packages.local import directory
 from nbdock.packages.package import Package, PackageSet, Progress
 from nbdock.packages.texts import script, text_file
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
         installed_from_records,
         records_closure,
     )
+    from nbdock.packages.nix import PathInfo, StorePackage, StorePath
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Package",
     "PackageSet",
     "Closure",
     "resolve_closure",
+    "realise",
     "apt",
     "directory",
     "text_file",
@@ -38,13 +41,17 @@ __all__ = [  # noqa: RUF022, in order of importance
     "InstalledPackage",
     "installed_from_records",
     "records_closure",
+    "StorePackage",
+    "StorePath",
+    "PathInfo",
     "Progress",
 ]
+
+_NIX = {"StorePackage", "StorePath", "PathInfo"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"nbdock.packages has no {name!r}.")
-    from nbdock.packages import debian
-
-    return getattr(debian, name)
+    room = "nix" if name in _NIX else "debian"
+    return getattr(importlib.import_module(f"nbdock.packages.{room}"), name)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from nbdock.concurrency import in_worker
 from nbdock.packages.local import list_together
-from nbdock.packages.package import Package, PackageSet
+from nbdock.packages.package import Package, PackageSet, Progress
 
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["Closure", "resolve_closure"]
+__all__ = ["Closure", "realise", "resolve_closure"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Closure:
     Attributes
     ----------
     packages
-        Every package once, sorted by name, then key: independent of the order of the request.
+        Every package once, by `Package.sort_key`: independent of the order of the request.
     references
         For each package's key the keys of what it needs directly (never itself), sorted.
     roots
@@ -72,27 +72,52 @@ class Closure:
         return sum(p.size_bytes for p in self.packages)
 
 
-async def resolve_closure(packages: Iterable[Package]) -> Closure:
+async def realise(
+    packages: Iterable[Package], *, progress: Progress | None = None
+) -> tuple[Package, ...]:
+    """The packages, one for one, as their sets know them once they are built or looked up."""
+    packages = list(packages)
+    sets = {id(p.package_set): p.package_set for p in packages if p.package_set is not None}
+    found = list(packages)
+    for package_set in sets.values():
+        places = [i for i, p in enumerate(packages) if p.package_set is package_set]
+        realised = await package_set.realise([packages[i] for i in places], progress=progress)
+        for place, package in zip(places, realised, strict=True):
+            found[place] = package
+    return tuple(found)
+
+
+async def resolve_closure(
+    packages: Iterable[Package], *, progress: Progress | None = None
+) -> Closure:
     """The closure of packages, which may come from several sets; each set resolves its own."""
     packages = list(packages)
     await in_worker(list_together, packages)
-    asked = list({p.key: p for p in packages}.values())
+    asked = list({p.key: p for p in await realise(packages, progress=progress)}.values())
+    every = {p.key: p for p in asked}
+    references: dict[str, tuple[str, ...]] = {}
+    waiting = asked
+    while waiting:
+        found: dict[str, Package] = {}
+        for package in waiting:
+            needed = await realise(package.needs, progress=progress)
+            if package.package_set is None:
+                references[package.key] = tuple(sorted({p.key for p in needed} - {package.key}))
+            found.update({p.key: p for p in needed})
+        waiting = [p for key, p in found.items() if key not in every]
+        every.update(found)
     by_set: dict[int, list[Package]] = {}
     sets: dict[int, PackageSet] = {}
-    alone: list[Package] = []
-    for package in asked:
-        if package.package_set is None:
-            alone.append(package)
-        else:
+    for package in every.values():
+        if package.package_set is not None:
             by_set.setdefault(id(package.package_set), []).append(package)
             sets[id(package.package_set)] = package.package_set
     parts = await asyncio.gather(*(sets[i].closure(members) for i, members in by_set.items()))
-    found = {p.key: p for part in parts for p in part.packages} | {p.key: p for p in alone}
-    references: dict[str, tuple[str, ...]] = {p.key: () for p in alone}
     for part in parts:
+        every.update({p.key: p for p in part.packages})
         references.update(part.references)
     return Closure(
-        packages=tuple(sorted(found.values(), key=lambda p: (p.name, p.key))),
+        packages=tuple(sorted(every.values(), key=lambda p: p.sort_key)),
         references=references,
         roots=tuple(p.key for p in asked),
         overrides=tuple(pair for part in parts for pair in part.overrides),

@@ -38,12 +38,16 @@ class Package(abc.ABC):
         Bytes of its files when installed, as far as is known without reading them.
     package_set
         The set it belongs to, which knows its dependencies; None if it has none.
+    needs
+        What a package without a set needs directly, such as the packages whose places were put
+        into the text of a script.
     """
 
     name: str
     version: str
     root: str
     package_set: PackageSet | None = None
+    needs: tuple[Package, ...] = ()
 
     @property
     @abc.abstractmethod
@@ -61,6 +65,11 @@ class Package(abc.ABC):
 
         A package of a set is fetched by its set first (`PackageSet.fetch`).
         """
+
+    @property
+    def sort_key(self) -> tuple[str, str, str]:
+        """What packages are sorted by wherever an order must not depend on anything else."""
+        return (self.name, self.version, self.key)
 
     def current(self) -> Package:
         """The package as it is now: what a build works with from its beginning to its end.
@@ -103,9 +112,22 @@ class PackageSet(abc.ABC):
     @abc.abstractmethod
     def __dir__(self) -> list[str]: ...
 
+    async def realise(
+        self,
+        packages: Sequence[Package],
+        *,
+        progress: Progress | None = None,  # noqa: ARG002 - for sets that have something to do
+    ) -> Sequence[Package]:
+        """The packages, one for one, with keys and sizes that hold: built or looked up if need be.
+
+        A set may name packages whose content it does not know yet, such as an attribute of nixpkgs
+        that Nix has yet to build. Everything after this works with what this returns.
+        """
+        return packages
+
     @abc.abstractmethod
     async def closure(self, packages: Sequence[Package]) -> Closure:
-        """The packages with all they need, resolved together."""
+        """The packages with all they need, resolved together. They are realised (`realise`)."""
 
     @abc.abstractmethod
     async def fetch(self, packages: Iterable[Package], *, progress: Progress | None = None) -> None:
