@@ -1,5 +1,6 @@
 """What a layer holds: entries, tar reading and writing, whiteouts, overlaying, differences."""
 
+from nbdock.filetree.bytesource import ByteSource, FileSource, StreamSource
 from nbdock.filetree.differences import Difference, DifferenceKind, differences
 from nbdock.filetree.entry import (
     NO_XATTRS,
@@ -57,6 +58,9 @@ __all__ = [  # noqa: RUF022, in order of importance
     "opaque_entry",
     "Whiteout",
     "WhiteoutKind",
+    "ByteSource",
+    "FileSource",
+    "StreamSource",
     "Sink",
     "RECORD_BYTES",
 ]  # fmt: skip

@@ -1,5 +1,15 @@
 """Packages of Nix: from a store on this machine, a binary cache, or given a store path here."""
 
+from nbdock.packages.nix.base32 import format_hash, parse_hash
+from nbdock.packages.nix.makepath import (
+    content_address,
+    content_addressed_path,
+    fixed_path,
+    source_path,
+    text_path,
+)
+from nbdock.packages.nix.narreader import read_nar
+from nbdock.packages.nix.narwriter import dump_path, nar_hash, write_nar
 from nbdock.packages.nix.storepackage import PathInfo, StorePackage
 from nbdock.packages.nix.storepath import STORE_DIR, StorePath, split_name
 
@@ -7,6 +17,17 @@ __all__ = [  # noqa: RUF022, in order of importance
     "StorePackage",
     "StorePath",
     "PathInfo",
+    "read_nar",
+    "write_nar",
+    "nar_hash",
+    "dump_path",
+    "source_path",
+    "fixed_path",
+    "text_path",
+    "content_address",
+    "content_addressed_path",
+    "parse_hash",
+    "format_hash",
     "STORE_DIR",
     "split_name",
 ]
