@@ -23,6 +23,13 @@ if TYPE_CHECKING:
         installed_from_records,
         records_closure,
     )
+    from nbdock.packages.environment import (
+        bin_sh,
+        ca_certificates,
+        fake_nss,
+        shadow_setup,
+        usr_bin_env,
+    )
     from nbdock.packages.nix import PathInfo, StorePackage, StorePath
 
 __all__ = [  # noqa: RUF022, in order of importance
@@ -35,6 +42,11 @@ __all__ = [  # noqa: RUF022, in order of importance
     "directory",
     "text_file",
     "script",
+    "shadow_setup",
+    "fake_nss",
+    "bin_sh",
+    "usr_bin_env",
+    "ca_certificates",
     "AptPackageSet",
     "AptPackage",
     "AptSearchResult",
@@ -47,11 +59,12 @@ __all__ = [  # noqa: RUF022, in order of importance
     "Progress",
 ]
 
+_ENVIRONMENT = {"shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates"}
 _NIX = {"StorePackage", "StorePath", "PathInfo"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"nbdock.packages has no {name!r}.")
-    room = "nix" if name in _NIX else "debian"
+    room = "nix" if name in _NIX else "environment" if name in _ENVIRONMENT else "debian"
     return getattr(importlib.import_module(f"nbdock.packages.{room}"), name)

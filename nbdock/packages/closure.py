@@ -76,7 +76,8 @@ async def realise(
     packages: Iterable[Package], *, progress: Progress | None = None
 ) -> tuple[Package, ...]:
     """The packages, one for one, as their sets know them once they are built or looked up."""
-    packages = list(packages)
+    asked = list(packages)
+    packages = [await package.settled(asked) for package in asked]
     sets = {id(p.package_set): p.package_set for p in packages if p.package_set is not None}
     found = list(packages)
     for package_set in sets.values():

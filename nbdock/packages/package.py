@@ -78,6 +78,13 @@ class Package(abc.ABC):
         """
         return self
 
+    async def settled(self, others: Sequence[Package]) -> Package:  # noqa: ARG002
+        """The package that this one is in an image with these other packages.
+
+        Itself, unless it is one of dockerTools' helpers, which come from where the others do.
+        """
+        return self
+
     def __str__(self) -> str:
         return "" if self.root == "/" else self.root
 

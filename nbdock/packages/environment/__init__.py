@@ -1,0 +1,38 @@
+"""dockerTools' environment helpers: files that programs expect in every image.
+
+    contents = [ apt.curl caCertificates fakeNss ];
+
+Each is a value; nothing is looked up before an image is made with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbdock.packages.environment.certificates import ca_certificates
+from nbdock.packages.environment.fakenss import FakeNss, fake_nss
+from nbdock.packages.environment.helper import Helper
+from nbdock.packages.environment.programs import bin_sh, usr_bin_env
+
+if TYPE_CHECKING:
+    from nbdock.packages.environment.shadowsetup import shadow_setup
+
+__all__ = [  # noqa: RUF022, in order of importance
+    "shadow_setup",
+    "fake_nss",
+    "bin_sh",
+    "usr_bin_env",
+    "ca_certificates",
+    "FakeNss",
+    "Helper",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "shadow_setup":
+        raise AttributeError(f"nbdock.packages.environment has no {name!r}.")
+    # Its text remembers packages as strings of cells do; the language of cells is not loaded for
+    # those who need no other helper.
+    from nbdock.packages.environment.shadowsetup import shadow_setup
+
+    return shadow_setup
