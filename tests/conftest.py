@@ -9,6 +9,11 @@ nbdock_home
 apt_home
     The same, but package indexes and packages that another test of the run fetched are there:
     the machine's sources are asked for each file once.
+nix, nix_cache
+    A real Nix with a store and a small nixpkgs of its own (`support.nix.Nix`), and a binary cache
+    that it signed, served on loopback (`support.nix.NixCache`): once per run, for all workers.
+local_nix
+    The same Nix, and it is this machine's as far as the test and nbdock see.
 clean_environment
     No variables but PATH and the few that name certificates and proxies.
 
@@ -25,8 +30,10 @@ from pathlib import Path
 
 import pytest
 from support import engine, no_skips
+from support import nix as nix_support
 
-KEPT_VARIABLES = ("PATH", "TMPDIR", "NBDOCK_HOME")
+SHARED = "NBDOCK_TEST_SHARED"
+KEPT_VARIABLES = ("PATH", "TMPDIR", "NBDOCK_HOME", SHARED)
 KEPT_SUFFIXES = ("_proxy", "_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "_CA_BUNDLE")
 
 
@@ -38,6 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="nbdock-test-home-")
     os.environ["NBDOCK_HOME"] = home
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        # What all workers share: they inherit the variable.
+        shared = tempfile.mkdtemp(prefix="nbdock-test-run-")
+        os.environ[SHARED] = shared
+        config.add_cleanup(lambda: shutil.rmtree(shared, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +62,24 @@ def docker_engine() -> Iterator[engine.Engine]:
 def podman_engine() -> Iterator[engine.Engine]:
     with engine.podman_engine() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def nix() -> nix_support.Nix:
+    return nix_support.open_nix(Path(os.environ[SHARED]))
+
+
+@pytest.fixture(scope="session")
+def nix_cache(nix: nix_support.Nix) -> Iterator[nix_support.NixCache]:
+    with nix_support.open_cache(nix, Path(os.environ[SHARED])) as cache:
+        yield cache
+
+
+@pytest.fixture
+def local_nix(nix: nix_support.Nix, monkeypatch: pytest.MonkeyPatch) -> nix_support.Nix:
+    for name, value in nix.environment.items():
+        monkeypatch.setenv(name, value)
+    return nix
 
 
 @pytest.fixture
