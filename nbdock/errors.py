@@ -34,6 +34,8 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
     │   ├── UnresolvableError
     │   ├── SourceConfigurationError
     │   ├── SignatureError
+    │   ├── BinaryCacheError
+    │   ├── NixError
     │   └── OutdatedSourceError
     ├── TransportError                bytes over HTTP
     │   ├── HttpStatusError
@@ -53,6 +55,7 @@ __all__ = [
     "ArchiveError",
     "ArgumentError",
     "ArgumentTypeError",
+    "BinaryCacheError",
     "BlobNotFoundError",
     "CellError",
     "CellEvaluationError",
@@ -74,6 +77,7 @@ __all__ = [
     "LayerLimitError",
     "MissingArgumentError",
     "NbdockError",
+    "NixError",
     "OutdatedSourceError",
     "PackageError",
     "PackageNotFoundError",
@@ -328,6 +332,26 @@ class SourceConfigurationError(PackageError):
 
 class SignatureError(PackageError):
     """Signed data whose signature is missing, wrong, or by an unknown key."""
+
+
+class BinaryCacheError(PackageError):
+    """A binary cache gives what cannot be true; `cache` is its address without credentials."""
+
+    def __init__(
+        self, message: str, *, package: str = "", cache: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, package=package, hint=hint)
+        self.cache = cache
+
+
+class NixError(PackageError):
+    """Nix refused or failed, or its store cannot be read; `output` is what Nix said, if it ran."""
+
+    def __init__(
+        self, message: str, *, package: str = "", output: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, package=package, hint=hint)
+        self.output = output
 
 
 class OutdatedSourceError(PackageError):

@@ -1,6 +1,8 @@
 """Packages of Nix: from a store on this machine, a binary cache, or given a store path here."""
 
 from nbdock.packages.nix.base32 import format_hash, parse_hash
+from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
+from nbdock.packages.nix.location import StoreLocation
 from nbdock.packages.nix.makepath import (
     content_address,
     content_addressed_path,
@@ -17,6 +19,9 @@ __all__ = [  # noqa: RUF022, in order of importance
     "StorePackage",
     "StorePath",
     "PathInfo",
+    "LocalStore",
+    "LocalStorePackage",
+    "StoreLocation",
     "read_nar",
     "write_nar",
     "nar_hash",

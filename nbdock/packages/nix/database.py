@@ -1,0 +1,265 @@
+"""Reads the database in which a Nix store says what is in it: sizes, hashes, references, derivers.
+
+Nothing is ever written, not even the files that SQLite lays beside a database in WAL mode: a
+notebook's user may have no right to, and the store is Nix's. So a database in WAL mode that nobody
+is writing to (it has no log, or an empty one) is read as a file that does not change, and what was
+read counts only if it indeed has not. Where there is a log, its index is there too, and SQLite's
+own protocol for readers takes them as they are.
+
+    database = StoreDatabase("/nix/var/nix/db/db.sqlite")
+    infos = database.closure([StorePath.parse("/nix/store/...-hello-2.12")])
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from nbdock.errors import InvalidValueError, NixError
+from nbdock.packages.nix.base32 import parse_hash
+from nbdock.packages.nix.storepackage import PathInfo
+from nbdock.packages.nix.storepath import STORE_DIR, StorePath
+
+__all__ = ["StoreDatabase"]
+
+T = TypeVar("T")
+
+_SCHEMA = 10
+"""The form of the database that every Nix since 2.0 writes; the file ``schema`` beside it says."""
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 20
+_WAL_VERSION = 2
+_BUSY_S = 10.0
+_ATTEMPTS = 8
+
+_FILL = "INSERT OR IGNORE INTO temp.wanted SELECT id FROM ValidPaths WHERE path = ?"
+_CLOSE = """
+    INSERT OR IGNORE INTO temp.wanted
+    WITH RECURSIVE closure(id) AS (
+        SELECT id FROM temp.wanted
+        UNION SELECT reference FROM Refs JOIN closure ON referrer = closure.id
+    ) SELECT id FROM closure
+"""
+_PATHS = """
+    SELECT id, path, hash, narSize, deriver, sigs, ca
+    FROM temp.wanted CROSS JOIN ValidPaths USING (id) ORDER BY path
+"""
+_REFERENCES = "SELECT referrer, reference FROM temp.wanted CROSS JOIN Refs ON referrer = id"
+_REFERENCED = """
+    SELECT id, path FROM ValidPaths WHERE id IN (
+        SELECT reference FROM temp.wanted CROSS JOIN Refs ON referrer = temp.wanted.id
+        EXCEPT SELECT id FROM temp.wanted
+    )
+"""
+_OUTPUTS = """
+    SELECT o.id, o.path FROM ValidPaths v JOIN DerivationOutputs o ON o.drv = v.id
+    WHERE v.path = ?
+"""
+
+
+class StoreDatabase:
+    """The database of a Nix store on this machine.
+
+    Guarantees: reads only; what one call returns was true at one moment, whatever Nix does
+    meanwhile. Nothing is kept open between calls, and threads may share it.
+
+    Parameters
+    ----------
+    path
+        The file: ``<state directory>/db/db.sqlite``.
+    store_dir
+        The directory that the store paths in it begin with.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, store_dir: str = STORE_DIR) -> None:
+        self.path = os.path.abspath(path)
+        self.store_dir = store_dir
+
+    def __repr__(self) -> str:
+        return f"<StoreDatabase {self.path}>"
+
+    def infos(self, paths: Iterable[StorePath]) -> dict[StorePath, PathInfo]:
+        """What is known of those of the paths that are valid, sorted by path.
+
+        Raises
+        ------
+        NixError
+            There is no database, or it cannot be read.
+        """
+        return self._infos(paths, closed=False)
+
+    def closure(self, paths: Iterable[StorePath]) -> dict[StorePath, PathInfo]:
+        """What is known of the paths and of everything that they refer to, over however many steps.
+
+        Paths that are not valid are left out. Raises what `infos` does.
+        """
+        return self._infos(paths, closed=True)
+
+    def outputs(self, derivation: StorePath) -> dict[str, StorePath]:
+        """The paths of a derivation's outputs by their names, as far as they are known."""
+
+        def query(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return db.execute(_OUTPUTS, (str(derivation),)).fetchall()
+
+        with self._sound():
+            return {name: self._path(path) for name, path in self._read(query)}
+
+    def _infos(self, paths: Iterable[StorePath], *, closed: bool) -> dict[StorePath, PathInfo]:
+        wanted = [(str(path),) for path in paths]
+
+        def query(db: sqlite3.Connection) -> list[list[tuple[Any, ...]]]:
+            db.execute("CREATE TEMP TABLE wanted (id INTEGER PRIMARY KEY)")
+            db.executemany(_FILL, wanted)
+            if closed:
+                db.execute(_CLOSE)
+            return [db.execute(s).fetchall() for s in (_PATHS, _REFERENCES, _REFERENCED)]
+
+        rows, references, others = self._read(query)
+        with self._sound():
+            return self._built(rows, references, others)
+
+    def _built(
+        self,
+        rows: list[tuple[Any, ...]],
+        references: list[tuple[Any, ...]],
+        others: list[tuple[Any, ...]],
+    ) -> dict[StorePath, PathInfo]:
+        texts: dict[int, str] = {row[0]: row[1] for row in (*rows, *others)}
+        paths = {number: self._path(text) for number, text in texts.items()}
+        referred: dict[int, list[int]] = {row[0]: [] for row in rows}
+        for referrer, reference in references:
+            referred[referrer].append(reference)
+        found: dict[StorePath, PathInfo] = {}
+        for number, _, nar_hash, nar_size, deriver, signatures, address in rows:
+            targets = sorted(referred[number], key=texts.__getitem__)
+            found[paths[number]] = PathInfo(
+                path=paths[number],
+                nar_hash=parse_hash(nar_hash, algorithm="sha256"),
+                nar_size_bytes=int(nar_size or 0),
+                references=tuple([paths[target] for target in targets]),
+                deriver=self._path(deriver) if deriver else None,
+                signatures=tuple(signatures.split()) if signatures else (),
+                content_address=address or "",
+            )
+        return found
+
+    def _path(self, text: str) -> StorePath:
+        return StorePath.parse(text, store_dir=self.store_dir)
+
+    @contextlib.contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Whatever in the rows is not what Nix writes there is damage."""
+        try:
+            yield
+        except (InvalidValueError, TypeError, ValueError, AttributeError, KeyError) as error:
+            raise self._damaged(str(getattr(error, "message", error))) from error
+
+    # Opening
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What a query gives, on a database that is as it was at one moment."""
+        for _ in range(_ATTEMPTS):
+            self._check_schema()
+            quiet = self._quiet_state()
+            problem: sqlite3.Error | None = None
+            try:
+                result = self._asked(query, unchanging=quiet is not None)
+            except sqlite3.Error as error:
+                problem = error
+            if quiet is not None and self._quiet_state() != quiet:
+                continue  # Nix wrote to it meanwhile: neither the result nor the error counts.
+            if problem is not None:
+                raise self._explained(problem) from problem
+            return result
+        raise NixError(
+            f"The database of the Nix store, {self.path}, changes all the time.",
+            hint="Run the cell again when Nix has less to do.",
+        )
+
+    def _asked(self, query: Callable[[sqlite3.Connection], T], *, unchanging: bool) -> T:
+        options = "mode=ro&immutable=1" if unchanging else "mode=ro"
+        uri = f"file:{quote(os.fsencode(self.path))}?{options}"
+        with contextlib.closing(
+            sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
+        ) as db:
+            db.execute("PRAGMA temp_store = MEMORY")
+            db.execute("BEGIN")
+            return query(db)
+
+    def _quiet_state(self) -> tuple[int, ...] | None:
+        """What tells the file from a changed one; None where somebody may be writing to it.
+
+        Only in WAL mode does an absent log mean that there is nothing but the file. In the other
+        modes SQLite's locks, which change no file, are what a reader needs.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                header = file.read(_HEADER_BYTES)
+                facts = os.fstat(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(self.path + "-wal").st_size:
+                    return None
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if not header.startswith(_MAGIC):
+            raise self._damaged("it is not a SQLite database")
+        if header[18] != _WAL_VERSION:
+            return None
+        return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+    def _check_schema(self) -> None:
+        try:
+            with open(os.path.join(os.path.dirname(self.path), "schema"), "rb") as file:
+                text = file.read(32).strip()
+        except OSError:
+            return
+        if text == b"%d" % _SCHEMA:
+            return
+        shown = text.decode("ascii", "replace")
+        is_newer = text.isdigit() and int(text) > _SCHEMA
+        raise NixError(
+            f"The database of the Nix store, {self.path}, has the schema {shown!r}; "
+            f"nbdock reads {_SCHEMA}.",
+            hint="A newer Nix wrote it: update nbdock."
+            if is_newer else "Run `nix-store --verify` once: Nix brings it up to date.",
+        )  # fmt: skip
+
+    # Errors
+
+    def _explained(self, error: sqlite3.Error) -> NixError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return NixError(
+                f"The database of the Nix store, {self.path}, is locked.",
+                hint="Run the cell again when Nix has finished what it is doing.",
+            )
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+            return NixError(
+                f"The database of the Nix store, {self.path}, was left in the middle of a change, "
+                f"and only who may write there can put it in order ({error}).",
+                hint="Run `nix-store --verify` as the store's owner, then run the cell again.",
+            )
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL):
+            return NixError(f"The database of the Nix store, {self.path}, cannot be read: {error}.")
+        return self._damaged(str(error))
+
+    def _damaged(self, reason: str) -> NixError:
+        return NixError(
+            f"The database of the Nix store, {self.path}, is damaged: {reason.rstrip('.')}.",
+            hint="`nix-store --verify` checks it.",
+        )
+
+    def _unreadable(self, error: OSError) -> NixError:
+        if isinstance(error, FileNotFoundError):
+            return NixError(
+                f"There is no Nix store here: {self.path} does not exist.",
+                hint="Without a store, nixpkgs(channel=...) takes packages from a binary cache.",
+            )
+        return NixError(
+            f"The database of the Nix store, {self.path}, cannot be read: {error.strerror}."
+        )
