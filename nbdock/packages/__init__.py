@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         shadow_setup,
         usr_bin_env,
     )
-    from nbdock.packages.nix import PathInfo, StorePackage, StorePath
+    from nbdock.packages.nix import PathInfo, StorePackage, StorePath, registration_entries
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Package",
@@ -56,11 +56,12 @@ __all__ = [  # noqa: RUF022, in order of importance
     "StorePackage",
     "StorePath",
     "PathInfo",
+    "registration_entries",
     "Progress",
 ]
 
 _ENVIRONMENT = {"shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates"}
-_NIX = {"StorePackage", "StorePath", "PathInfo"}
+_NIX = {"StorePackage", "StorePath", "PathInfo", "registration_entries"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from nbdock.packages.nix.makepath import (
 )
 from nbdock.packages.nix.narreader import read_nar
 from nbdock.packages.nix.narwriter import dump_path, nar_hash, write_nar
+from nbdock.packages.nix.registration import registration_entries
 from nbdock.packages.nix.storepackage import PathInfo, StorePackage
 from nbdock.packages.nix.storepath import STORE_DIR, StorePath, split_name
 
@@ -33,6 +34,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "content_addressed_path",
     "parse_hash",
     "format_hash",
+    "registration_entries",
     "STORE_DIR",
     "split_name",
 ]
