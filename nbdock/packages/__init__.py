@@ -30,7 +30,13 @@ if TYPE_CHECKING:
         shadow_setup,
         usr_bin_env,
     )
-    from nbdock.packages.nix import PathInfo, StorePackage, StorePath, registration_entries
+    from nbdock.packages.nix import (
+        PathInfo,
+        StorePackage,
+        StorePath,
+        registration_entries,
+        store_path,
+    )
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Package",
@@ -42,6 +48,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "directory",
     "text_file",
     "script",
+    "store_path",
     "shadow_setup",
     "fake_nss",
     "bin_sh",
@@ -61,7 +68,7 @@ __all__ = [  # noqa: RUF022, in order of importance
 ]
 
 _ENVIRONMENT = {"shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates"}
-_NIX = {"StorePackage", "StorePath", "PathInfo", "registration_entries"}
+_NIX = {"store_path", "StorePackage", "StorePath", "PathInfo", "registration_entries"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,17 +14,16 @@ each file: 24,000 files take a fifth of a second, and no content is read when th
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import functools
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import DirectoryListing, Entry, EntryKind, Walk, walk_all
+from nbdock.packages.ignoring import Ignored
 from nbdock.packages.package import Package
 from nbdock.packages.texts import checked_name
 
@@ -55,6 +54,7 @@ class DirectoryPackage(Package):
         self.name = name
         self.root = root
         self._policy = policy
+        self._ignored = Ignored(policy.ignore)
         self._once = os.urandom(16).hex()
 
     def current(self) -> DirectoryPackage:
@@ -75,7 +75,7 @@ class DirectoryPackage(Package):
         _check_directory(self.path)
         xattrs = ("security.capability",) if self._policy.keep_modes else ()
         listing = DirectoryListing(self.place, xattrs=xattrs, found=found)
-        sockets = [name for name in listing.skipped if not self._ignored(name)]
+        sockets = [name for name in listing.skipped if name not in self._ignored]
         if sockets:
             raise ArgumentTypeError(
                 f"The directory {self.path!r} has a socket, {os.fsdecode(sockets[0])!r}, "
@@ -111,15 +111,7 @@ class DirectoryPackage(Package):
     def entries(self) -> Iterator[Entry]:
         """The tree of the listing, whose files are read when their content is asked for."""
         policy = self._policy
-        skipped: bytes | None = None
-        for entry in self._listing.entries():
-            path = entry.path
-            if policy.ignore:
-                if skipped is not None and path.startswith(skipped):
-                    continue
-                if path and self._ignores_name(path):
-                    skipped = path + b"/"
-                    continue
+        for entry in self._ignored.kept(self._listing.entries(), _path_of):
             mode = entry.mode
             if entry.kind is EntryKind.SYMLINK:
                 mode = 0o777
@@ -129,29 +121,12 @@ class DirectoryPackage(Package):
             uid = entry.uid if policy.uid is None else policy.uid
             gid = entry.gid if policy.gid is None else policy.gid
             yield Entry(
-                path, entry.kind, mode, uid, gid, entry.size_bytes,
+                entry.path, entry.kind, mode, uid, gid, entry.size_bytes,
                 entry.mtime if policy.mtime is None else policy.mtime,
                 "" if uid else "root", "" if gid else "root",
                 entry.linkname, entry.device_major, entry.device_minor, entry.xattrs,
                 entry.content, entry.target,
             )  # fmt: skip
-
-    @functools.cached_property
-    def _ignore_patterns(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
-        """What leaves out a name anywhere, and what leaves out one path."""
-        anywhere = [p for p in self._policy.ignore if "/" not in p]
-        paths = [p for p in self._policy.ignore if "/" in p]
-        return _any_of(anywhere), _any_of(paths)
-
-    def _ignores_name(self, path: bytes) -> bool:
-        text = os.fsdecode(path)
-        anywhere, paths = self._ignore_patterns
-        return bool(anywhere.match(text.rpartition("/")[2]) or paths.match(text))
-
-    def _ignored(self, path: bytes) -> bool:
-        """Whether a name or a directory that it is in is left out."""
-        parts = path.split(b"/")
-        return any(self._ignores_name(b"/".join(parts[:n])) for n in range(1, len(parts) + 1))
 
 
 def list_together(packages: Iterable[Package]) -> None:
@@ -181,6 +156,7 @@ def directory(
     modes: Literal["normal", "keep"] = "normal",
     mtime: int | Literal["keep"] = 1,
     ignore: Sequence[str] = (),
+    store: bool = False,
 ) -> Package:
     """A package of the files below a directory of this machine.
 
@@ -207,6 +183,9 @@ def directory(
     ignore
         What to leave out, as shell patterns: ``"*.pyc"`` and ``".git"`` leave out files and
         directories of that name anywhere, ``"build/cache"`` that path.
+    store
+        Whether the tree stands in the Nix store instead, at the path that ``nix-store --add`` gives
+        it (see `store_path`), with the owner, modes and times that everything has there.
 
     Raises
     ------
@@ -245,22 +224,20 @@ def directory(
             raise ArgumentTypeError(
                 f"{argument} must be a whole number from 0, not {number!r}.", argument=argument
             )
-    is_list = isinstance(ignore, Sequence) and not isinstance(ignore, str | bytes)
-    if not is_list or not all(isinstance(p, str) and p.strip("/") for p in ignore):
-        raise ArgumentTypeError(
-            f"ignore must be a list of patterns, not {ignore!r}.",
-            argument="ignore",
-            hint='For example ignore=[".git", "*.pyc"].',
-        )
     owner_id = 0 if owner == "root" else None
     policy = _Policy(
         uid=owner_id if uid is None else uid,
         gid=owner_id if gid is None else gid,
         keep_modes=modes == "keep",
         mtime=None if mtime == "keep" else mtime,
-        ignore=tuple(p.removeprefix("./").strip("/") for p in ignore),
+        ignore=Ignored(ignore).patterns,
     )
     own_name = os.path.basename(place) or "root"
+    if store:
+        _refuse_with_store(root=root, owner=owner, uid=uid, gid=gid, modes=modes, mtime=mtime)
+        from nbdock.packages.nix.added import added_package
+
+        return added_package(os.fsencode(place) + b"/", own_name, name, Ignored(ignore))
     return DirectoryPackage(
         place, checked_name(own_name if name is None else name), _checked_root(root), policy
     )
@@ -284,6 +261,19 @@ def _check_directory(path: str) -> None:
         )
 
 
+def _refuse_with_store(**given: object) -> None:
+    """Refuse what a store decides itself: of every tree the same."""
+    usual = {"root": "/", "owner": "root", "modes": "normal", "mtime": 1}
+    for argument, value in given.items():
+        if value != usual.get(argument):
+            raise ArgumentTypeError(
+                f"{argument} cannot be chosen for a directory in the store.",
+                argument=argument,
+                hint="Leave it out: in a Nix store everything belongs to root, is read-only, and "
+                "has the time 1. buildLayeredImage(uid = ...) changes owners.",
+            )
+
+
 def _checked_root(root: str) -> str:
     parts = root.split("/")[1:] if isinstance(root, str) and root.startswith("/") else [".."]
     if root != "/" and any(part in ("", ".", "..") or "\0" in part for part in parts):
@@ -299,5 +289,5 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
 
 
-def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)")
+def _path_of(entry: Entry) -> bytes:
+    return entry.path

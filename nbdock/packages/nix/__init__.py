@@ -1,5 +1,6 @@
 """Packages of Nix: from a store on this machine, a binary cache, or given a store path here."""
 
+from nbdock.packages.nix.added import AddedPackage, store_path
 from nbdock.packages.nix.base32 import format_hash, parse_hash
 from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
 from nbdock.packages.nix.location import StoreLocation
@@ -17,9 +18,11 @@ from nbdock.packages.nix.storepackage import PathInfo, StorePackage
 from nbdock.packages.nix.storepath import STORE_DIR, StorePath, split_name
 
 __all__ = [  # noqa: RUF022, in order of importance
+    "store_path",
     "StorePackage",
     "StorePath",
     "PathInfo",
+    "AddedPackage",
     "LocalStore",
     "LocalStorePackage",
     "StoreLocation",
