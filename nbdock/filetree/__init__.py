@@ -16,7 +16,7 @@ from nbdock.filetree.hostdir import (
     list_directory,
     scan_directory,
 )
-from nbdock.filetree.hostwalks import Walk, walk_all
+from nbdock.filetree.hostwalks import Fact, Walk, walk_all
 from nbdock.filetree.overlay import Tree, overlay
 from nbdock.filetree.tarheader import HeaderEncoder, TarPolicy
 from nbdock.filetree.tarreader import read_tar
@@ -47,6 +47,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "fingerprint_directory",
     "walk_all",
     "Walk",
+    "Fact",
     "DirectoryListing",
     "overlay",
     "Tree",
