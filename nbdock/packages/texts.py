@@ -2,9 +2,12 @@
 
 They are nixpkgs' ``writeTextDir`` and ``writeScriptBin`` for images without a Nix store: the file
 belongs to root and has the time of one second past the epoch, so that the same text gives the same
-bytes everywhere.
+bytes everywhere. With ``store=True`` they are in the Nix store, as those of nixpkgs are.
 
     contents = [nbdock.script("hello", "echo hello"), nbdock.text_file("etc/motd", "welcome")]
+
+A package whose place a cell puts into the text (``"exec ${pkgs.redis}/bin/redis-server"``) gets
+into the image too.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import BytesContent, Entry, EntryKind
+from nbdock.packages.files import named_packages
 from nbdock.packages.package import Package
 
 __all__ = ["TextPackage", "script", "text_file"]
@@ -29,12 +33,18 @@ class TextPackage(Package):
     version = ""
     root = "/"
 
-    def __init__(self, name: str, path: bytes, data: bytes, mode: int) -> None:
+    def __init__(
+        self, name: str, path: bytes, data: bytes, mode: int, needs: tuple[Package, ...] = ()
+    ) -> None:
         self.name = name
+        self.needs = needs
         self._path = path
         self._data = data
         self._mode = mode
-        facts = json.dumps([name, os.fsdecode(path), mode]).encode() + b"\0"
+        # The places of what it needs stand in the text; but of two equal texts one may have lost
+        # what was put into it, and they must not be taken for one package.
+        places = [[need.name, need.root] for need in needs]
+        facts = json.dumps([name, os.fsdecode(path), mode, *places]).encode() + b"\0"
         self._key = "text:" + hashlib.sha256(facts + data).hexdigest()
 
     @property
@@ -62,7 +72,13 @@ class TextPackage(Package):
 
 
 def text_file(
-    path: str, text: str | bytes, *, name: str | None = None, mode: int = 0o644
+    path: str,
+    text: str | bytes,
+    *,
+    name: str | None = None,
+    mode: int = 0o644,
+    needs: Sequence[Package] = (),
+    store: bool = False,
 ) -> Package:
     r"""A package of one text file.
 
@@ -75,7 +91,13 @@ def text_file(
     name
         The package's name; by default the last part of `path`.
     mode
-        Permission bits.
+        Permission bits; in the store only whether the file can be executed.
+    needs
+        Packages that must be in an image with it. Those that a cell put into the text are anyway;
+        a Python f-string forgets what was put into it.
+    store
+        Whether the file stands below a path of the Nix store that is named after its content,
+        instead of ``/``.
 
     Raises
     ------
@@ -112,13 +134,25 @@ def text_file(
             argument="mode",
             hint="0o644 is what files have, 0o755 what programs have.",
         )
-    return TextPackage(
+    package = TextPackage(
         checked_name(name) if name is not None else place.rpartition("/")[2],
-        place.encode("utf-8", "surrogateescape"), data, mode,
+        place.encode("utf-8", "surrogateescape"), data, mode, _all_needs([text], needs),
     )  # fmt: skip
+    if not store:
+        return package
+    from nbdock.packages.nix import stored
+
+    return stored(package.name, package.entries(), needs=package.needs)
 
 
-def script(name: str, text: str, *, interpreter: str = "/bin/sh") -> Package:
+def script(
+    name: str,
+    text: str,
+    *,
+    interpreter: str = "/bin/sh",
+    needs: Sequence[Package] = (),
+    store: bool = False,
+) -> Package:
     r"""A package of one program, ``/bin/<name>``, with the mode 0755.
 
     Parameters
@@ -129,6 +163,8 @@ def script(name: str, text: str, *, interpreter: str = "/bin/sh") -> Package:
         The script. One that begins with ``#!`` is taken as it is, any other gets a ``#!`` line.
     interpreter
         What the ``#!`` line names; it has to be in the image too.
+    needs, store
+        As for `text_file`.
 
     Raises
     ------
@@ -150,6 +186,7 @@ def script(name: str, text: str, *, interpreter: str = "/bin/sh") -> Package:
             f"The text of the script {name!r} must be a string, not {type(text).__name__}.",
             argument="text",
         )
+    every = _all_needs([text], needs)
     if not text.startswith("#!"):
         if not interpreter.startswith("/") or "\n" in interpreter:
             raise ArgumentTypeError(
@@ -158,8 +195,21 @@ def script(name: str, text: str, *, interpreter: str = "/bin/sh") -> Package:
                 argument="interpreter",
                 hint='For example "/usr/bin/python3", or "/usr/bin/env python3".',
             )
+        every = _all_needs([interpreter, text], needs)
         text = f"#!{interpreter}\n{text}"
-    return text_file(f"bin/{name}", text, name=name, mode=0o755)
+    return text_file(f"bin/{name}", text, name=name, mode=0o755, needs=every, store=store)
+
+
+def _all_needs(texts: Sequence[str | bytes], needs: Sequence[Package]) -> tuple[Package, ...]:
+    """The packages that were put into texts, and those that were named."""
+    if not isinstance(needs, Sequence) or not all(isinstance(p, Package) for p in needs):
+        raise ArgumentTypeError(
+            f"needs must be a list of packages, not {needs!r:.60}.",
+            argument="needs",
+            hint="For example needs=[apt.bash].",
+        )
+    put_in = named_packages(text for text in texts if isinstance(text, str))
+    return tuple(dict.fromkeys([*put_in, *needs]))
 
 
 def checked_name(name: str) -> str:

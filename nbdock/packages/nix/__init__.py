@@ -4,6 +4,7 @@ from nbdock.packages.nix.added import AddedPackage, store_path
 from nbdock.packages.nix.base32 import format_hash, parse_hash
 from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
 from nbdock.packages.nix.location import StoreLocation
+from nbdock.packages.nix.madehere import MadePackage, stored
 from nbdock.packages.nix.makepath import (
     content_address,
     content_addressed_path,
@@ -23,6 +24,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "StorePath",
     "PathInfo",
     "AddedPackage",
+    "MadePackage",
+    "stored",
     "LocalStore",
     "LocalStorePackage",
     "StoreLocation",

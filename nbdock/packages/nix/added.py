@@ -232,17 +232,21 @@ def store_path(
 
 def added_package(place: bytes, own_name: str, name: str | None, ignored: Ignored) -> AddedPackage:
     """The package of a tree; `name` is what a person called it, if at all."""
-    store_name = own_name if name is None else name
+    return AddedPackage(place, checked_store_name(own_name if name is None else name), ignored)
+
+
+def checked_store_name(name: str) -> str:
+    """A name that may stand in a store path; ArgumentTypeError, with one that may, for another."""
     try:
-        StorePath("0" * 32, store_name)
-    except (InvalidStorePathError, TypeError) as error:
+        StorePath("0" * 32, name)
+    except InvalidStorePathError as error:
         raise ArgumentTypeError(
-            f"{store_name!r} cannot be the name of a store path.",
+            f"{name!r} cannot be the name of a store path.",
             argument="name",
             hint="Letters, digits and + - . _ ? = may stand in it; give another, for example "
-            f'name="{_STRANGE.sub("-", str(store_name)).strip("-.") or "source"}".',
+            f'name="{_STRANGE.sub("-", str(name))[:211].strip("-.") or "source"}".',
         ) from error
-    return AddedPackage(place, store_name, ignored)
+    return name
 
 
 def _is_store_path(text: str) -> bool:
