@@ -101,6 +101,38 @@ class Settings:
     deb_control_limit_bytes: int = 16 << 20
     """The largest control or md5sums file that is read of a .deb. Bytes."""
 
+    nix_caches: tuple[str, ...] = ("https://cache.nixos.org",)
+    """Binary caches of Nix that packages come from where no Nix is installed: URLs or directories,
+    in the environment with blanks between them. Text."""
+
+    nix_trusted_keys: tuple[str, ...] = (
+        "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
+    )
+    """The public keys (``name:base64``) that may sign what a binary cache gives. Text."""
+
+    nix_channel: str = "https://channels.nixos.org/nixos-unstable"
+    """The channel whose list of store paths says what a package name means in a binary cache: its
+    URL, or the URL or path of such a list. Text."""
+
+    nix_channel_max_age_s: float = 24 * 3600.0
+    """How long a channel's list, and what a cache says of itself, is believed before it is asked
+    whether it changed. Seconds."""
+
+    nix_lookups: int = 24
+    """How many store paths a binary cache is asked about at a time. Count."""
+
+    nix_narinfo_limit_bytes: int = 1 << 20
+    """The longest description of one store path that is read. Bytes."""
+
+    nix_channel_limit_bytes: int = 256 << 20
+    """The largest list of store paths that is read, uncompressed. Bytes."""
+
+    nix_nar_limit_bytes: int = 64 << 30
+    """The largest store path that is fetched, uncompressed. Bytes."""
+
+    nix_closure_limit: int = 200_000
+    """How many store paths a closure may have. Count."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -109,9 +141,17 @@ class Settings:
                     f"The setting {field.name} must be above zero, not {value!r}.",
                     argument=field.name,
                 )
+            if field.type == _TEXTS and not (
+                isinstance(value, tuple) and all(isinstance(text, str) for text in value)
+            ):
+                raise ArgumentTypeError(
+                    f"The setting {field.name} must be several texts, not {value!r}.",
+                    argument=field.name,
+                )
 
 
 _chosen: dict[str, Any] = {}
+_TEXTS = "tuple[str, ...]"
 
 
 def _from_environment(fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, Any]:
@@ -125,6 +165,10 @@ def _from_environment(fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, A
                 found[field.name] = int(text)
             elif field.type == "float":
                 found[field.name] = float(text)
+            elif field.type == "str":
+                found[field.name] = text
+            elif field.type == _TEXTS:
+                found[field.name] = tuple(text.split())
             else:
                 found[field.name] = Path(text).expanduser()
         except ValueError:
@@ -172,6 +216,14 @@ def configure(**changes: Any) -> Settings:
     for name in ("home", "ca_file"):
         if name in trial:
             trial[name] = Path(trial[name]).expanduser()
+    for name in (field.name for field in _FIELDS if field.type == _TEXTS):
+        if name in trial:
+            # One text is meant as one, not as its letters.
+            value = trial[name]
+            trial[name] = (
+                tuple(value.split()) if isinstance(value, str)
+                else tuple(value) if isinstance(value, list) else value
+            )  # fmt: skip
     Settings(**trial)
     _chosen.clear()
     _chosen.update(trial)

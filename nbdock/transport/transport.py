@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import os
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
@@ -71,6 +72,8 @@ class Transport:
         Certificate authorities to trust instead of the system's; default: the setting `ca_file`.
     unix_socket
         Talk HTTP over this socket instead of TCP, whatever host a URL names.
+    connections
+        How many at a time; default: the setting `connections`. Many small answers want more.
 
     Attributes
     ----------
@@ -91,10 +94,13 @@ class Transport:
         proxies: Mapping[str, str | None] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         unix_socket: str | os.PathLike[str] | None = None,
+        connections: int | None = None,
         _handler: httpx.AsyncBaseTransport | None = None,
         _sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.limits = settings.current()
+        if connections is not None:
+            self.limits = dataclasses.replace(self.limits, connections=connections)
         self._authorize = authorize
         self._proxies = dict(proxies or {})
         self._ca_file = ca_file if ca_file is not None else self.limits.ca_file

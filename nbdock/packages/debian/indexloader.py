@@ -32,8 +32,8 @@ from nbdock.packages.debian.preferences import Origin, Pins
 from nbdock.packages.debian.release import ListedFile, Release
 from nbdock.packages.debian.releasestore import apt_home, load_release, write_atomically
 from nbdock.packages.debian.sources import AptSources, Source
-from nbdock.packages.debian.tally import Tally
 from nbdock.packages.package import Progress
+from nbdock.packages.tally import Tally
 from nbdock.transport import Transport
 
 __all__ = ["IndexLoader", "IndexPart"]

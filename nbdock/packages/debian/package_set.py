@@ -30,10 +30,10 @@ from nbdock.filetree import Entry
 from nbdock.packages.closure import Closure
 from nbdock.packages.debian.catalogue import Catalogue, PackageIndex
 from nbdock.packages.debian.deb import deb_entries, deb_key
-from nbdock.packages.debian.loadonce import LoadOnce
 from nbdock.packages.debian.mergedusr import merged_usr_links
 from nbdock.packages.debian.record import PackageRecord
 from nbdock.packages.debian.resolver import AlternativesRule, Resolution, request_key, resolve
+from nbdock.packages.loadonce import LoadOnce
 from nbdock.packages.package import Package, PackageSet, Progress
 
 __all__ = ["AptPackage", "AptPackageSet", "AptSearchResult", "LoadedIndex"]

@@ -1,0 +1,268 @@
+"""Bringing NARs here: fetched in parallel, decompressed and verified once, kept under their hashes.
+
+A NAR that is here is a blob of the image store: uncompressed, under the SHA-256 that its narinfo
+announced and a key signed. It got there whole, with that hash, and with names that cannot lead
+outside of it; nothing before that point is visible, and nothing after it needs to be decompressed
+or verified again. (Why not verify as a layer is written: that would save nothing, since a layer is
+written from the decompressed NAR anyway, and a lie would be found in the middle of a layer. What it
+costs: hashing and writing are done while the next megabyte is decompressed; for xz that is a tenth
+of the whole. And the disk holds a NAR uncompressed, as a Nix store does.)
+
+    await fetch_nars(located)
+    nar_path(located[0].info)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from pathlib import Path
+
+from nbdock import settings
+from nbdock.concurrency import gather_limited, in_stoppable_worker, in_worker
+from nbdock.content import BlobStore, BlobWriter, open_decompressed, storage_error
+from nbdock.errors import (
+    ArchiveError,
+    BinaryCacheError,
+    ContentError,
+    DigestMismatchError,
+    HttpStatusError,
+    PackageNotFoundError,
+    SizeMismatchError,
+)
+from nbdock.packages.nix.binarycache import open_transport
+from nbdock.packages.nix.cachelookup import Located, forget_narinfos
+from nbdock.packages.nix.contentaddress import check_content
+from nbdock.packages.nix.narreader import read_nar
+from nbdock.packages.nix.storepackage import PathInfo
+from nbdock.packages.package import Progress
+from nbdock.packages.tally import Tally
+from nbdock.transport import TransferProgress, Transport
+
+__all__ = ["fetch_nars", "nar_path"]
+
+_CODECS = ("xz", "zstd", "none", "bzip2", "gzip")
+_LOOK_AGAIN_S = 0.1
+# What compression may add to what cannot be compressed.
+_SLACK_BYTES = 1 << 16
+
+
+def nar_path(info: PathInfo) -> Path | None:
+    """Where the NAR of a store path lies; None if it is not here."""
+    store = BlobStore.default()
+    return store.path_of(info.nar_hash) if store.has(info.nar_hash, info.nar_size_bytes) else None
+
+
+async def fetch_nars(located: Iterable[Located], *, progress: Progress | None = None) -> None:
+    """Bring the NARs of store paths here, each verified by its hash and size.
+
+    Parameters
+    ----------
+    progress
+        Told ("fetching packages", compressed bytes arrived, bytes in all).
+
+    Raises
+    ------
+    DigestMismatchError, SizeMismatchError, ArchiveError
+        A NAR is not what the narinfo announced, or nothing that Nix would have written.
+    BinaryCacheError, PackageNotFoundError
+        A NAR is compressed in a way that nbdock does not read; or it is not there.
+    TransportError, StorageFullError, ContentError
+        A NAR cannot be fetched or kept.
+    """
+    missing = await in_worker(_missing, list(located))
+    if not missing:
+        return
+    sizes = [one.narinfo.file_size_bytes or one.info.nar_size_bytes for one in missing]
+    tally = Tally("fetching packages", progress, total_bytes=sum(sizes))
+    limit = settings.current().connections
+    async with open_transport() as transport:
+        await gather_limited(
+            [functools.partial(_fetch, transport, one, tally.part()) for one in missing], limit
+        )
+
+
+def _missing(located: list[Located]) -> list[Located]:
+    """Those not here yet, the largest first so that no large one is left for the end."""
+    store, found = BlobStore.default(), {}
+    for one in located:
+        info = one.info
+        if info.nar_hash not in found and not store.has(info.nar_hash, info.nar_size_bytes):
+            found[info.nar_hash] = _checked(one)
+    return sorted(found.values(), key=lambda one: (-one.info.nar_size_bytes, one.info.nar_hash))
+
+
+def _checked(one: Located) -> Located:
+    limit = settings.current().nix_nar_limit_bytes
+    compression = one.narinfo.compression
+    problem = hint = ""
+    if compression not in _CODECS:
+        problem = f"is compressed with {compression[:40]!r}"
+        hint = f"nbdock reads {', '.join(_CODECS)}. Another cache may have it."
+    elif one.info.nar_size_bytes > limit:
+        problem = f"has {one.info.nar_size_bytes:,} bytes, more than {limit:,}"
+        hint = "The largest that is fetched is the setting nix_nar_limit_bytes."
+    if problem:
+        raise BinaryCacheError(
+            f"{one.info.path} in the binary cache {one.cache.shown} {problem}.",
+            package=str(one.info.path),
+            cache=one.cache.shown,
+            hint=hint,
+        )
+    return one
+
+
+async def _fetch(transport: Transport, one: Located, progress: TransferProgress) -> None:
+    """Fetch one NAR, unless another thread or process does so in the meantime."""
+    address, info = one.cache.nar_address(one.narinfo), one.info
+    async with _only_one(info):
+        if await in_worker(nar_path, info):
+            return
+        try:
+            if one.cache.directory:
+                await _keep(one, address)
+                progress(one.narinfo.file_size_bytes or info.nar_size_bytes, 0)
+                return
+            file_hash = one.narinfo.file_hash
+            name = file_hash.hex if file_hash else hashlib.sha256(address.encode()).hexdigest()
+            file = os.path.join(settings.current().home, "downloads", f"{name}.nar")
+            try:
+                await transport.download(
+                    address,
+                    file,
+                    sha256=file_hash.hex if file_hash else None,
+                    size_bytes=one.narinfo.file_size_bytes,
+                    progress=_bounded(one, progress),
+                )
+                await _keep(one, file)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file)
+        except (ArchiveError, DigestMismatchError, SizeMismatchError) as error:
+            # What the narinfo says of the file may be out of date: it is asked for again.
+            await in_worker(forget_narinfos, [one])
+            if str(info.path) not in error.message:
+                error.message = f"{info.path} from {one.cache.shown}: {error.message}"
+            raise
+        except HttpStatusError as error:
+            if error.status not in {403, 404, 410}:
+                raise
+            await in_worker(forget_narinfos, [one])
+            raise _gone(one) from error
+
+
+def _gone(one: Located) -> PackageNotFoundError:
+    return PackageNotFoundError(
+        f"The binary cache {one.cache.shown} describes {one.info.path}, but does not have its "
+        f"NAR ({one.narinfo.url}).",
+        package=str(one.info.path),
+        hint="It may have been deleted there a moment ago. Try again, or name another cache.",
+    )
+
+
+def _bounded(one: Located, progress: TransferProgress) -> TransferProgress:
+    """Stops a body without an end; where the size is known, the transport does."""
+    most = one.info.nar_size_bytes + one.info.nar_size_bytes // 8 + _SLACK_BYTES
+
+    def report(arrived: int, total: int) -> None:
+        if arrived > most:
+            raise SizeMismatchError(
+                f"The compressed NAR has more than {most:,} bytes, and uncompressed it should have "
+                f"{one.info.nar_size_bytes:,}.",
+                expected_bytes=one.info.nar_size_bytes,
+                actual_bytes=arrived,
+                hint="The cache lies about it; it was not used.",
+            )
+        progress(arrived, total)
+
+    return report
+
+
+async def _keep(one: Located, file: str) -> None:
+    stop = threading.Event()
+    await in_stoppable_worker(stop, _keep_now, one, file, stop)
+
+
+def _keep_now(one: Located, file: str, stop: threading.Event) -> None:
+    """Decompress a NAR into the store, checking all there is to check on the way."""
+    info = one.info
+    if not one.is_signed:
+        with contextlib.closing(_pieces(one, file, stop)) as pieces:
+            check_content(info, pieces)
+    with (
+        BlobStore.default().writer() as blob,
+        contextlib.closing(_pieces(one, file, stop)) as pieces,
+    ):
+        for _ in read_nar(_written(pieces, blob)):
+            pass
+        try:
+            blob.commit(info.nar_hash, expected_size_bytes=info.nar_size_bytes)
+        except DigestMismatchError as error:
+            raise DigestMismatchError(
+                f"The NAR of {info.path} from {one.cache.shown} has the hash {error.actual}, "
+                f"not {info.nar_hash} as announced.",
+                digest=str(info.nar_hash),
+                actual=error.actual,
+                hint="It is damaged or forged; it was not used. Another cache may have it.",
+            ) from None
+
+
+def _written(pieces: Iterable[bytes], blob: BlobWriter) -> Iterator[bytes]:
+    for piece in pieces:
+        blob.write(piece)
+        yield piece
+
+
+def _pieces(one: Located, file: str, stop: threading.Event) -> Generator[bytes, None, None]:
+    try:
+        stream = open_decompressed(
+            file, codec=one.narinfo.compression, limit_bytes=one.info.nar_size_bytes
+        )
+    except FileNotFoundError as error:
+        raise _gone(one) from error
+    except OSError as error:
+        raise BinaryCacheError(
+            f"{file} cannot be read: {error.strerror}.", cache=one.cache.shown
+        ) from error
+    with stream:
+        for piece in stream.pieces():
+            if stop.is_set():
+                raise ContentError("Stopped.")
+            yield piece
+
+
+@contextlib.asynccontextmanager
+async def _only_one(info: PathInfo) -> AsyncIterator[None]:
+    """One thread or process at a time has a NAR in its hands."""
+    folder = os.path.join(settings.current().home, "downloads")
+    path = os.path.join(folder, f"{info.nar_hash.hex}.lock")
+    while True:
+        try:
+            os.makedirs(folder, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise storage_error(error, "fetch a package", path) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its last owner may have removed it between our opening and locking it.
+            if os.fstat(fd).st_nlink:
+                break
+        except BlockingIOError:
+            pass
+        except OSError:
+            break  # a file system without locks: then twice is no harm, only work
+        os.close(fd)
+        await asyncio.sleep(_LOOK_AGAIN_S)
+    try:
+        yield
+    finally:
+        # The name goes before the lock: afterwards it may be another's.
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(fd)
