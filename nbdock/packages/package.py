@@ -110,6 +110,9 @@ class PackageSet(abc.ABC):
     architecture: str | None = None
     """What the packages are compiled for, in the set's own words (``amd64``); None: anything."""
 
+    distribution: str | None = None
+    """Whose names the packages have, ``debian`` or ``nixpkgs``; None: it has none to look up."""
+
     async def load(self, *, progress: Progress | None = None) -> None:  # noqa: B027
         """Bring the set's index to this machine, if it is not; looking up then needs no network."""
 

@@ -44,6 +44,8 @@ class StorePackage(Package):
 class SmallNixpkgs(PackageSet):
     """A set that knows its packages' places when it has realised them, and who was asked for."""
 
+    distribution = "nixpkgs"
+
     def __init__(self, *names: str, place: str = "aaaa") -> None:
         self.names = names
         self.place = place

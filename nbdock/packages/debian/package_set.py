@@ -149,6 +149,8 @@ class AptPackageSet(PackageSet):
         Whether packages are placed for images where ``/bin`` and the like are links into ``/usr``.
     """
 
+    distribution = "debian"
+
     def __init__(
         self, load: Callable[[Progress], Awaitable[LoadedIndex]], *, described: str = "",
         alternatives: AlternativesRule = "smallest", exclude: Sequence[str] = (),

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from nbdock.errors import PackageError
 from nbdock.filetree import Entry, EntryKind
 from nbdock.packages.closure import Closure
-from nbdock.packages.environment.helper import DerivedSet, Helper, from_nixpkgs
+from nbdock.packages.environment.helper import DerivedSet, Helper, look_up
 from nbdock.packages.files import FilesPackage, regular, symlink
 from nbdock.packages.package import Package, PackageSet, Progress
-
-if TYPE_CHECKING:
-    from nbdock.packages.debian import AptPackage, AptPackageSet
 
 __all__ = ["ca_certificates"]
 
@@ -37,13 +33,13 @@ class CaCertificates(Helper):
 
     name = "ca-certificates"
 
-    def in_debian(self, packages: AptPackageSet) -> Package:
+    async def in_debian(self, packages: PackageSet) -> Package:
         """The bundle that ``update-ca-certificates`` makes of Debian's package."""
-        return DebianBundle(packages["ca-certificates"])
+        return DebianBundle(await look_up(packages, "ca-certificates"))
 
     async def in_nixpkgs(self, packages: PackageSet) -> Package:
         """Links to the bundle of cacert."""
-        cacert = await from_nixpkgs(packages, "cacert", "nss-cacert")
+        cacert = await look_up(packages, "cacert", "nss-cacert")
         bundle = f"{cacert}/etc/ssl/certs/ca-bundle.crt"
         return FilesPackage(self.name, [symlink(p, bundle) for p in _PLACES], needs=(cacert,))
 
@@ -54,7 +50,8 @@ class DebianBundle(Package):
     name = "ca-certificates-bundle"
     root = "/"
 
-    def __init__(self, package: AptPackage) -> None:
+    def __init__(self, package: Package) -> None:
+        assert package.package_set is not None
         self.package = package
         self.version = package.version
         self.package_set = _BundleSet(package.package_set)
@@ -97,8 +94,6 @@ def _certificates(entries: Iterable[Entry]) -> list[bytes]:
 @dataclasses.dataclass(frozen=True)
 class _BundleSet(DerivedSet):
     """Fetches what a bundle is made of; what that package depends on is not needed."""
-
-    packages: AptPackageSet
 
     def __getitem__(self, name: str) -> Package:
         return DebianBundle(self.packages[name])

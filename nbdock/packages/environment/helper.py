@@ -30,9 +30,7 @@ from nbdock.packages.package import Package, PackageSet
 if TYPE_CHECKING:
     from typing import Self
 
-    from nbdock.packages.debian import AptPackageSet
-
-__all__ = ["DerivedSet", "Helper", "from_nixpkgs"]
+__all__ = ["DerivedSet", "Helper", "look_up"]
 
 
 class Helper(Package):
@@ -67,17 +65,14 @@ class Helper(Package):
 
     async def settled(self, others: Sequence[Package]) -> Package:
         """The package that the helper is in an image with these other packages."""
-        from nbdock.packages.debian import AptPackageSet
-
         packages = self._packages or _set_of(others)
+        is_debian = packages is not None and packages.distribution == "debian"
         try:
-            if isinstance(packages, AptPackageSet):
-                return await concurrency.in_worker(self.in_debian, packages)
             if packages is None:
                 packages = await concurrency.in_worker(_default_nixpkgs)
-            return await self.in_nixpkgs(packages)
+            return await (self.in_debian if is_debian else self.in_nixpkgs)(packages)
         except NbdockError as error:
-            if not isinstance(packages, AptPackageSet) and self._packages is None:
+            if not is_debian and self._packages is None:
                 error.hint = " ".join(filter(None, [error.hint, self._advice()]))
             raise
 
@@ -88,8 +83,8 @@ class Helper(Package):
         )
 
     @abc.abstractmethod
-    def in_debian(self, packages: AptPackageSet) -> Package:
-        """What it is in an image of Debian's packages. May block."""
+    async def in_debian(self, packages: PackageSet) -> Package:
+        """What it is in an image of Debian's packages, realised."""
 
     @abc.abstractmethod
     async def in_nixpkgs(self, packages: PackageSet) -> Package:
@@ -119,15 +114,16 @@ class DerivedSet(PackageSet):
 
 def _set_of(others: Sequence[Package]) -> PackageSet | None:
     """The set that helpers of an image come from; None: nixpkgs as this machine has it."""
-    from nbdock.packages.debian import AptPackageSet
-
     sets = [
         one.packages if isinstance(one, DerivedSet) else one
         for one in (other.package_set for other in others)
         if one is not None
     ]
-    nix = [one for one in sets if not isinstance(one, AptPackageSet)]
-    return next(iter([*nix, *sets]), None)
+    for distribution in ("nixpkgs", "debian"):
+        for one in sets:
+            if one.distribution == distribution:
+                return one
+    return None
 
 
 def _default_nixpkgs() -> PackageSet:
@@ -136,22 +132,19 @@ def _default_nixpkgs() -> PackageSet:
     return default_nixpkgs()
 
 
-async def from_nixpkgs(packages: PackageSet, *attributes: str) -> Package:
-    """The first of these attributes that there is, realised.
+async def look_up(packages: PackageSet, *names: str) -> Package:
+    """The first of these packages that there is, realised.
 
-    A channel's list of store paths knows packages by their names, evaluation by attribute: where
-    the two differ, both are given.
+    A channel's list of store paths knows packages by their own names, evaluation by attribute:
+    where the two differ, both are given.
     """
-
-    def find() -> Package:
-        problem: PackageNotFoundError | None = None
-        for attribute in attributes:
-            try:
-                return packages[attribute]
-            except PackageNotFoundError as error:
-                problem = problem or error
-        assert problem is not None
-        raise problem
-
-    (package,) = await realise([await concurrency.in_worker(find)])
-    return package
+    problem: PackageNotFoundError | None = None
+    for name in names:
+        try:
+            # Looking up may wait for an index or an evaluation.
+            package = await concurrency.in_worker(packages.__getitem__, name)
+            return (await realise([package]))[0]
+        except PackageNotFoundError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem

@@ -8,14 +8,9 @@ Debian's packages they are the packages that Debian itself has these programs fr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from nbdock.packages.environment.helper import Helper, from_nixpkgs
+from nbdock.packages.environment.helper import Helper, look_up
 from nbdock.packages.files import FilesPackage, symlink
 from nbdock.packages.package import Package, PackageSet
-
-if TYPE_CHECKING:
-    from nbdock.packages.debian import AptPackageSet
 
 __all__ = ["Shadow", "bin_sh", "usr_bin_env"]
 
@@ -25,13 +20,13 @@ class BinSh(Helper):
 
     name = "bin-sh"
 
-    def in_debian(self, packages: AptPackageSet) -> Package:
+    async def in_debian(self, packages: PackageSet) -> Package:
         """Debian's ``/bin/sh`` is dash."""
-        return packages["dash"]
+        return await look_up(packages, "dash")
 
     async def in_nixpkgs(self, packages: PackageSet) -> Package:
         """A link to the interactive bash, so that a shell in a container is a pleasant one."""
-        bash = await from_nixpkgs(packages, "bashInteractive", "bash-interactive")
+        bash = await look_up(packages, "bashInteractive", "bash-interactive")
         return FilesPackage(self.name, [symlink("bin/sh", f"{bash}/bin/bash")], needs=(bash,))
 
 
@@ -40,13 +35,13 @@ class UsrBinEnv(Helper):
 
     name = "usr-bin-env"
 
-    def in_debian(self, packages: AptPackageSet) -> Package:
+    async def in_debian(self, packages: PackageSet) -> Package:
         """Debian's coreutils stand at ``/usr/bin`` anyway."""
-        return packages["coreutils"]
+        return await look_up(packages, "coreutils")
 
     async def in_nixpkgs(self, packages: PackageSet) -> Package:
         """A link to coreutils' env."""
-        coreutils = await from_nixpkgs(packages, "coreutils")
+        coreutils = await look_up(packages, "coreutils")
         link = symlink("usr/bin/env", f"{coreutils}/bin/env")
         return FilesPackage(self.name, [link], needs=(coreutils,))
 
@@ -56,13 +51,13 @@ class Shadow(Helper):
 
     name = "shadow"
 
-    def in_debian(self, packages: AptPackageSet) -> Package:
+    async def in_debian(self, packages: PackageSet) -> Package:
         """Debian has them in the package passwd."""
-        return packages["passwd"]
+        return await look_up(packages, "passwd")
 
     async def in_nixpkgs(self, packages: PackageSet) -> Package:
         """The package itself, in the store."""
-        return await from_nixpkgs(packages, "shadow")
+        return await look_up(packages, "shadow")
 
 
 bin_sh = BinSh()
