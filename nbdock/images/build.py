@@ -14,7 +14,7 @@ bytes, on any machine, in any locale, as any user.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -40,12 +40,12 @@ from nbdock.images.base import base_image
 from nbdock.images.customisation import customisation_layer, set_entries
 from nbdock.images.image import Image
 from nbdock.images.layer import contents_comment, make_layers
-from nbdock.images.planning import plan_closure
+from nbdock.images.planning import image_roots, part_of, plan_closure, to_planner
 from nbdock.images.request import BuildRequest
 from nbdock.images.singlelayer import single_layer
 from nbdock.images.tree import directory_links, link_targets
-from nbdock.layering import LayerPlan, check_layer_limit
-from nbdock.packages import Closure, Package, Progress, resolve_closure
+from nbdock.layering import LayerPlan, Strategy, auto_plan, check_layer_limit, planners
+from nbdock.packages import Closure, Package, Progress, realise, resolve_closure
 
 __all__ = ["build_image", "build_layered_image"]
 
@@ -74,7 +74,8 @@ async def build_layered_image(
     enable_fakechroot: bool = False,
     include_store_paths: bool = True,
     include_nix_db: bool = False,
-    layering_pipeline: object = None,
+    layering: Strategy | None = None,
+    layering_pipeline: Strategy | None = None,
     compressor: str | None = None,
     debug: bool = False,
     passthru: object = None,
@@ -105,6 +106,10 @@ async def build_layered_image(
         How many layers at most, the base's included: 100 by default, 125 at most.
     extra_commands
         Shell commands run in the directory of the top layer.
+    layering, layering_pipeline
+        Which packages share a layer; one of the two. `layering` is the name of a planner
+        (``"popularity"``, the default, or ``"auto"``), a pipeline, or a function as for
+        `plan_layers`. `layering_pipeline` is a list of operations, or the path of a JSON file.
     compressor
         ``"gz"``, ``"none"`` or ``"zstd"``: what `Image.save` uses for a path that does not say.
     store
@@ -129,8 +134,9 @@ async def build_layered_image(
     request = BuildRequest.of(locals())
     _refuse_unbuilt(
         fake_root_commands=fake_root_commands, include_nix_db=include_nix_db,
-        enable_fakechroot=enable_fakechroot, layering_pipeline=layering_pipeline,
+        enable_fakechroot=enable_fakechroot,
     )  # fmt: skip
+    planner = await in_worker(to_planner, layering, layering_pipeline)
     expect("include_store_paths", include_store_paths, bool, what="true or false")
     policy = _policy(mtime, uid, gid, uname, gname)
     roots = to_packages("contents", contents)
@@ -142,7 +148,18 @@ async def build_layered_image(
         request.progress("Resolving packages", 0, 0)
         closure = await resolve_closure([*roots, *context_packages(config)])
         packages = closure.packages if include_store_paths else _without_store(closure)
-        plan = plan_closure(dataclasses.replace(closure, packages=packages), room)
+        if planner is planners()["auto"]:
+            # In nixpkgs the top layer takes part in the plan, so it is made first; once.
+            made_top = await customisation_layer(request, roots, packages, extra_commands, policy)
+            around = image_roots(
+                contents=roots,
+                configured=await realise(context_packages(config)),
+                config=config,
+                architecture=request.platform.architecture if request.platform else "amd64",
+                top_layer_bytes=made_top.record.size_bytes,
+            )
+            planner = functools.partial(auto_plan, image_roots=around)
+        plan = await in_worker(plan_closure, part_of(closure, packages), room, planner)
         links = {
             **await in_worker(directory_links, base, request.cache),
             **link_targets(set_entries(packages)),
@@ -282,7 +299,6 @@ def _refuse_unbuilt(**arguments: object) -> None:
         "fake_root_commands": "needs a virtual machine, which this version does not have yet",
         "enable_fakechroot": "needs a virtual machine, which this version does not have yet",
         "include_nix_db": "needs a Nix store, which this version cannot read yet",
-        "layering_pipeline": "is not built yet",
     }
     for argument, value in arguments.items():
         if value:

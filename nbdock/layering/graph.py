@@ -1,4 +1,7 @@
-"""Two graph algorithms that the planners share, on plain lists of node numbers.
+"""What the planners share: two graph algorithms on plain lists of node numbers, and sets as bits.
+
+A set of nodes is an `int` whose bit n stands for node n: sets of ten thousand are united and
+compared in a microsecond.
 
 They are here because a warm build must not wait for networkx to be imported: `Closure.graph` is
 for people, this is for planners.
@@ -11,8 +14,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
-__all__ = ["components", "stable_order"]
+__all__ = ["components", "members", "stable_order", "total"]
+
+_FLAGS = bytes.maketrans(b"01", b"\0\1")
 
 
 def components(edges: Sequence[Iterable[int]]) -> list[list[int]]:
@@ -94,3 +100,27 @@ def stable_order(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
             if not waiting[other]:
                 heapq.heappush(ready, (groups[other][0], other))
     return order
+
+
+def members(mask: int) -> list[int]:
+    """The nodes whose bits are set, ascending.
+
+    >>> members(0b1011)
+    [0, 1, 3]
+    """
+    flags = _flags(mask)
+    return list(compress(range(len(flags)), flags))
+
+
+def total(mask: int, values: Sequence[int]) -> int:
+    """The sum of the values of the nodes whose bits are set.
+
+    >>> total(0b101, [1, 2, 4])
+    5
+    """
+    return sum(compress(values, _flags(mask)))
+
+
+def _flags(mask: int) -> bytes:
+    """A byte for each bit, the lowest first: what `compress` reads without a line of Python."""
+    return f"{mask:b}".encode().translate(_FLAGS)[::-1]

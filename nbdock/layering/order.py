@@ -17,7 +17,7 @@ from nbdock.layering.graph import components, stable_order
 from nbdock.layering.plan import LayerPlan
 from nbdock.packages import Package
 
-__all__ = ["check_layer_limit", "order_layers"]
+__all__ = ["check_layer_limit", "check_room", "order_layers"]
 
 
 def check_layer_limit(max_layers: int | None = None, base_layers: int = 0) -> int:
@@ -85,6 +85,22 @@ def check_layer_limit(max_layers: int | None = None, base_layers: int = 0) -> in
             hint=hint,
         )
     return room
+
+
+def check_room(limit: int) -> None:
+    """Refuse to plan for no layers at all.
+
+    Raises
+    ------
+    LayerLimitError
+        `limit` is below one.
+    """
+    if limit < 1:
+        raise LayerLimitError(
+            f"A plan needs at least one layer for packages, not {limit}.",
+            argument="maxLayers",
+            hint="Raise maxLayers.",
+        )
 
 
 def order_layers(plan: LayerPlan, overrides: Iterable[tuple[str, str]]) -> LayerPlan:

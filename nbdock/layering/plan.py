@@ -3,6 +3,9 @@
 A plan is a value: planners make it, `order_layers` puts its layers in order, images builds it and
 people look at it. The customisation layer on top is not in it; images adds that one.
 
+The order of the packages within a layer is part of the plan: they are written in that order, so it
+decides the layer's bytes and digest. The planners that dockerTools has too give its order.
+
     plan = popularity_plan(closure, 99)
     plan.table()                # a DataFrame: one row per layer, nothing read
 """

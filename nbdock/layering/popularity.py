@@ -19,12 +19,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 
-from nbdock.errors import LayerLimitError, PackageError
 from nbdock.layering.graph import components
+from nbdock.layering.order import check_room
 from nbdock.layering.plan import LayerPlan
+from nbdock.layering.sorting import edges_between, hash_last
 from nbdock.packages import Closure, Package
 
-__all__ = ["popularity", "popularity_plan"]
+__all__ = ["popularity", "popularity_counts", "popularity_plan"]
 
 _SPARSE = 24
 """Differences of fewer bits than one in so many are summed bit by bit. Bits."""
@@ -33,24 +34,15 @@ _SPARSE = 24
 def popularity(closure: Closure) -> tuple[tuple[Package, int], ...]:
     """Packages and their popularity, the most popular first.
 
-    Ties ascend by name, then version, then key: for store packages, by name with the hash last.
+    Ties ascend by name, those of store packages with the hash last, as nixpkgs breaks them.
 
     Raises
     ------
     PackageError
         A package refers to one that is not in the closure.
     """
-    packages = sorted(closure.packages, key=lambda p: p.sort_key)
-    index = {p.key: i for i, p in enumerate(packages)}
-    try:
-        edges = [[index[key] for key in closure.references.get(p.key, ())] for p in packages]
-    except KeyError as error:
-        raise PackageError(
-            f"The closure is not closed: a package refers to {error.args[0]!r}, not in it.",
-            package=str(error.args[0]),
-            hint="Make closures with resolve_closure() or a package set's closure().",
-        ) from None
-    counts = _counts(edges)
+    packages = sorted(closure.packages, key=hash_last)
+    counts = popularity_counts(edges_between(closure, packages))
     # The sort is stable, so what is equally popular stays in the order of names.
     order = sorted(range(len(packages)), key=counts.__getitem__, reverse=True)
     return tuple((packages[i], counts[i]) for i in order)
@@ -60,7 +52,7 @@ def popularity_plan(closure: Closure, limit: int) -> LayerPlan:
     """The plan of dockerTools' popularity contest.
 
     The `limit` - 1 most popular packages get a layer each, and the next layer holds all the rest,
-    ascending by name. When there are no more packages than layers, each has its own.
+    the most popular first. When there are no more packages than layers, each has its own.
 
     Parameters
     ----------
@@ -74,21 +66,16 @@ def popularity_plan(closure: Closure, limit: int) -> LayerPlan:
     LayerLimitError
         `limit` is below one.
     """
-    if limit < 1:
-        raise LayerLimitError(
-            f"A plan needs at least one layer for packages, not {limit}.",
-            argument="maxLayers",
-            hint="Raise maxLayers.",
-        )
+    check_room(limit)
     ranked = [package for package, _ in popularity(closure)]
     alone = len(ranked) if len(ranked) <= limit else limit - 1
     layers: list[tuple[Package, ...]] = [(package,) for package in ranked[:alone]]
     if ranked[alone:]:
-        layers.append(tuple(sorted(ranked[alone:], key=lambda p: p.sort_key)))
+        layers.append(tuple(ranked[alone:]))
     return LayerPlan(tuple(layers), limit, "popularity")
 
 
-def _counts(edges: Sequence[Iterable[int]]) -> list[int]:
+def popularity_counts(edges: Sequence[Iterable[int]]) -> list[int]:
     """The popularity of each node of a graph, given what each refers to."""
     groups = components(edges)
     # Components come with what they refer to first; counting starts from what refers to them.
