@@ -1,7 +1,9 @@
 """Packages of Nix: from a store on this machine, a binary cache, or given a store path here."""
 
 from nbdock.packages.nix.added import AddedPackage, store_path
+from nbdock.packages.nix.attributes import NixAttribute
 from nbdock.packages.nix.base32 import format_hash, parse_hash
+from nbdock.packages.nix.evaluation import NixPackageSet
 from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
 from nbdock.packages.nix.location import StoreLocation
 from nbdock.packages.nix.madehere import MadePackage, stored
@@ -26,6 +28,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "AddedPackage",
     "MadePackage",
     "stored",
+    "NixPackageSet",
+    "NixAttribute",
     "LocalStore",
     "LocalStorePackage",
     "StoreLocation",
