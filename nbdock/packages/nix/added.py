@@ -238,14 +238,17 @@ def added_package(place: bytes, own_name: str, name: str | None, ignored: Ignore
 def checked_store_name(name: str) -> str:
     """A name that may stand in a store path; ArgumentTypeError, with one that may, for another."""
     try:
-        StorePath("0" * 32, name)
-    except InvalidStorePathError as error:
+        StorePath("0" * 32, str(name))
+        is_right = isinstance(name, str)
+    except InvalidStorePathError:
+        is_right = False
+    if not is_right:
         raise ArgumentTypeError(
             f"{name!r} cannot be the name of a store path.",
             argument="name",
             hint="Letters, digits and + - . _ ? = may stand in it; give another, for example "
             f'name="{_STRANGE.sub("-", str(name))[:211].strip("-.") or "source"}".',
-        ) from error
+        )
     return name
 
 
