@@ -105,7 +105,7 @@ class AddedPackage(StorePackage):
                 raise ArchiveError(
                     f"{os.fsdecode(self.place)!r} has changed since it was given the path "
                     f"{self.root}.",
-                    hint="Run the cell again that gave it the path.",
+                    hint="Run the cell again that names it with store_path() or directory().",
                 )
             self._tree = tree
         yield from tree.entries()

@@ -146,6 +146,25 @@ def test_one_changed_byte_is_an_error_or_another_tree() -> None:
             assert again == changed, at
 
 
+TOKENS = [
+    *map(text, (b"(", b")", b"type", b"regular", b"executable", b"", b"contents", b"symlink")),
+    *map(text, (b"target", b"directory", b"entry", b"name", b"node", b"a", b"b", b"..", b"x" * 9)),
+    text(b"entry") + text(b"(") + text(b"name") + text(b"a") + text(b"node"),
+    text(b"(") + text(b"type") + text(b"directory"),
+    node({}), node(File(b"x")), node(Link(b"x")), b"\0", b"\xff" * 8,
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=12))
+def test_any_words_are_an_error_or_the_only_nar_of_a_tree(words: list[bytes]) -> None:
+    data = text(b"nix-archive-1") + b"".join(words)
+    try:
+        again = written(read_nar([data]))
+    except ArchiveError:
+        return
+    assert again == data
+
+
 def directory(*entries: tuple[bytes, bytes]) -> bytes:
     """The NAR of a directory with these names and nodes, in this order."""
     inside = b"".join(
