@@ -69,6 +69,7 @@ test: components $(READY)
 
 bench: $(READY)
 	@"$(BIN)/python" benchmarks/import_time.py
+	@"$(BIN)/python" benchmarks/plan.py
 	@"$(BIN)/python" benchmarks/build.py
 
 clean:

@@ -54,8 +54,8 @@ def auto_plan(
 ) -> LayerPlan:
     """The plan of nixpkgs' automatic layering.
 
-    Layers ascend by the size of their closures, so that a layer stands above all it needs. The
-    packages of a layer ascend by name, those of one name by hash.
+    Layers ascend by the size of their closures. The packages of a layer ascend by name, those of
+    one name by hash.
 
     Parameters
     ----------

@@ -90,10 +90,6 @@ class Planners(Mapping[str, Planner]):
         return pd.DataFrame(rows, columns=["name", "description"]).set_index("name")
 
 
-def _standard_pipeline(closure: Closure, limit: int) -> LayerPlan:
-    return Pipeline([["popularity_contest"], ["limit_layers", limit]])(closure, limit)
-
-
 _PLANNERS = Planners(
     Planner(
         "popularity",
@@ -108,7 +104,7 @@ _PLANNERS = Planners(
     Planner(
         "pipeline",
         "A list of operations; by itself: popularity.",
-        _standard_pipeline,
+        Pipeline([["popularity_contest"]]),  # the limit comes after it
     ),
 )
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import time
-from collections.abc import Iterator
 
 import networkx as nx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.closures import Stub, closure, graphs, stub_in_store
 
 from nbdock.errors import ArgumentTypeError, LayerLimitError, PackageError
-from nbdock.filetree import Entry
 from nbdock.layering import (
     LayerPlan,
     check_layer_limit,
@@ -21,39 +19,7 @@ from nbdock.layering import (
     popularity,
     popularity_plan,
 )
-from nbdock.packages import Closure, Package
-
-
-@dataclasses.dataclass(eq=False, repr=False)
-class Stub(Package):
-    name: str
-    version: str = ""
-    root: str = "/"
-    at: str = ""
-    bytes: int = 0
-
-    @property
-    def key(self) -> str:
-        return self.at or self.name
-
-    @property
-    def size_bytes(self) -> int:
-        return self.bytes
-
-    def entries(self) -> Iterator[Entry]:
-        return iter(())
-
-
-def closure(
-    references: dict[str, list[str]], overrides: tuple[tuple[str, str], ...] = ()
-) -> Closure:
-    names = dict.fromkeys([*references, *(t for ts in references.values() for t in ts)])
-    return Closure(
-        tuple(Stub(n) for n in names),
-        {n: tuple(references.get(n, ())) for n in names},
-        tuple(names),
-        overrides,
-    )
+from nbdock.packages import Closure
 
 
 def counts(c: Closure) -> dict[str, int]:
@@ -74,18 +40,6 @@ def as_nixpkgs_counts(references: dict[str, list[str]]) -> dict[str, int]:
         return found
 
     return weights(None)
-
-
-@st.composite
-def graphs(draw: st.DrawFn, acyclic: bool) -> dict[str, list[str]]:
-    n = draw(st.integers(1, 9))
-    pairs = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))
-    edges = draw(st.sets(pairs, max_size=24))
-    if acyclic:
-        edges = {(min(e), max(e)) for e in edges if e[0] != e[1]}
-    # Names run against the numbers for some, so that no order of names is the order of the graph.
-    name = draw(st.permutations([f"p{i}" for i in range(n)]))
-    return {name[i]: [name[b] for a, b in sorted(edges) if a == i] for i in range(n)}
 
 
 def test_worked_example() -> None:
@@ -124,6 +78,15 @@ def test_ties_ascend_by_name_with_the_hash_last() -> None:
     )
     c = Closure(packages, {}, ())
     assert [p.key[11:14] for p, _ in popularity(c)] == ["bbb", "zzz", "aab", "aaa"]
+
+
+def test_ties_in_a_store_are_those_of_the_path_with_its_hash_moved_to_the_end() -> None:
+    names = ["b-gtk", "a-gtk+", "c-gtk-2", "a-gtk2", "a-gtk"]
+    c = Closure(tuple(map(stub_in_store, names)), {}, ())
+    # "+" and "-2" sort before the "-" and "/" that follow a bare name.
+    assert [p.root[11:] for p, _ in popularity(c)] == [
+        "a-gtk+", "a-gtk", "b-gtk", "c-gtk-2", "a-gtk2",
+    ]  # fmt: skip
 
 
 def test_counts_stay_exact_where_paths_explode() -> None:
