@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         build_image,
         build_layered_image,
         closure,
+        export_image,
         load_image,
         plan_layers,
     )
@@ -61,6 +62,7 @@ __all__ = [
     "configure",
     "directory",
     "errors",
+    "export_image",
     "layer_table",
     "load_image",
     "package_table",
@@ -72,6 +74,7 @@ __all__ = [
 
 _ROOMS = {
     "nbdock.images": (
+        "export_image",
         "build_image", "build_layered_image", "load_image", "closure", "plan_layers", "Image",
     ),
     "nbdock.packages": (

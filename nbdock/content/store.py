@@ -189,9 +189,10 @@ class BlobStore:
         """
         limit = settings.current().json_limit_bytes if limit_bytes is None else limit_bytes
         with self.open(digest) as file:
-            data = file.read(limit + 1)
+            actual = os.fstat(file.fileno()).st_size
+            # Not the limit itself: as many bytes would be set aside, however small the blob.
+            data = file.read(min(actual, limit) + 1)
             if len(data) > limit:
-                actual = os.fstat(file.fileno()).st_size
                 raise SizeMismatchError(
                     f"The blob {digest} has {actual} bytes, more than the {limit} that a document "
                     "may have.",

@@ -15,6 +15,7 @@ A hardlink keeps what it was bound to when it was parsed, whatever happens to th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -32,9 +33,9 @@ class Tree(Mapping[bytes, Entry]):
     there. An entry of kind HARDLINK is bound to the file it is a second name of (`Entry.target`).
     """
 
-    def __init__(self, entries: Mapping[bytes, Entry], names: Mapping[bytes, frozenset[bytes]]):
-        self._entries = dict(entries)
-        self._names = dict(names)
+    def __init__(self, entries: Mapping[bytes, Entry], names: Mapping[bytes, set[bytes]]) -> None:
+        self._entries = entries
+        self._names = names
 
     def __getitem__(self, path: bytes) -> Entry:
         return self._entries[path]
@@ -70,8 +71,14 @@ class Tree(Mapping[bytes, Entry]):
     @property
     def size_bytes(self) -> int:
         """Bytes of all files, a file with several names counted once."""
-        held = {id(held): held.size_bytes for held in map(self.resolved, self._entries)}
-        return sum(held.values())
+        linked = self._linked
+        once = (e.size_bytes for e in self._entries.values() if id(e) not in linked)
+        return sum(once) + sum(e.size_bytes for e in linked.values())
+
+    @functools.cached_property
+    def _linked(self) -> dict[int, Entry]:
+        """The files that have, or had, more than one name, by identity."""
+        return {id(e.target): e.target for e in self._entries.values() if e.target is not None}
 
     def entries(self) -> Iterator[Entry]:
         """The entries, in order, fit to be written as an archive.
@@ -82,7 +89,7 @@ class Tree(Mapping[bytes, Entry]):
         first: dict[int, bytes] = {}
         for path in self:
             held = self.resolved(path)
-            known = first.setdefault(id(held), path)
+            known = first.setdefault(id(held), path) if id(held) in self._linked else path
             if known != path:
                 yield dataclasses.replace(
                     held, path=path, kind=EntryKind.HARDLINK, size_bytes=0, content=None,
@@ -109,7 +116,7 @@ def overlay(layers: Iterable[Iterable[Entry]]) -> Tree:
     result = _Overlay()
     for layer in layers:
         result.add(layer)
-    return Tree(result.entries, {path: frozenset(names) for path, names in result.names.items()})
+    return Tree(result.entries, result.names)
 
 
 class _Overlay:

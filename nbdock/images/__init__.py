@@ -2,6 +2,7 @@
 
 from nbdock.images.arguments import argument_names, cell_name, context_packages, from_cell
 from nbdock.images.build import build_image, build_layered_image
+from nbdock.images.exporting import RootFilesystem, export_image
 from nbdock.images.image import Image, ImageLayer
 from nbdock.images.installed import installed_closure
 from nbdock.images.loading import load_image
@@ -10,12 +11,14 @@ from nbdock.images.planning import closure, plan_layers
 __all__ = [
     "Image",
     "ImageLayer",
+    "RootFilesystem",
     "argument_names",
     "build_image",
     "build_layered_image",
     "cell_name",
     "closure",
     "context_packages",
+    "export_image",
     "from_cell",
     "installed_closure",
     "load_image",

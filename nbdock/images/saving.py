@@ -6,13 +6,14 @@ which is renamed at the end.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ from nbdock.packages import Progress
 if TYPE_CHECKING:
     from nbdock.images.image import Image, ImageLayer
 
-__all__ = ["docker_archive_members", "save_image"]
+__all__ = ["docker_archive_members", "save_image", "written_whole"]
 
 _FORMATS = ("docker-archive", "oci-archive", "oci")
 
@@ -94,6 +95,28 @@ async def save_image(
 ) -> Path:
     """Save an image (see `Image.save`)."""
     choice = _choose(path, format, compression)
+    async with written_whole(path, layout=choice.format == "oci") as (place, temporary):
+        if choice.format == "oci":
+            await _write_layout(image, choice, temporary)
+        else:
+            await _write_file(image, choice, temporary, progress)
+    return place
+
+
+@contextlib.asynccontextmanager
+async def written_whole(path: Path, *, layout: bool = False) -> AsyncIterator[tuple[Path, Path]]:
+    """The absolute path, and a temporary one that takes its place when the block has ended well.
+
+    Parameters
+    ----------
+    layout
+        A directory is written, which may take the place of another OCI layout only.
+
+    Raises
+    ------
+    ContentError, StorageFullError
+        The place cannot be written to; also for an `OSError` of the block.
+    """
     path = Path(os.path.abspath(path.expanduser()))
     if not path.parent.is_dir():
         raise ContentError(
@@ -101,10 +124,10 @@ async def save_image(
             path=str(path),
             hint="Make it first, or choose another path.",
         )
-    if choice.format != "oci" and path.is_dir():
+    if not layout and path.is_dir():
         raise ContentError(f"{str(path)!r} is a directory.", path=str(path),
                            hint="Choose the name of a file in it.")  # fmt: skip
-    if choice.format == "oci" and path.exists() and not _replaceable(path):
+    if layout and path.exists() and not _replaceable(path):
         raise ContentError(
             f"{str(path)!r} is there already and is not an OCI layout.",
             path=str(path),
@@ -112,18 +135,13 @@ async def save_image(
         )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
-        if choice.format == "oci":
-            await _write_layout(image, choice, temporary)
-            await in_worker(_replace_directory, temporary, path)
-        else:
-            await _write_file(image, choice, temporary, progress)
-            os.replace(temporary, path)
+        yield path, temporary
+        await in_worker(_replace_directory if layout else os.replace, temporary, path)
     except OSError as error:
         elsewhere = "Choose another place."
         raise storage_error(error, "save the image", path, elsewhere=elsewhere) from error
     finally:
         await in_worker(_discard, temporary)
-    return path
 
 
 def _replaceable(path: Path) -> bool:

@@ -73,8 +73,9 @@ def write_docker_archive(
         }
     ).encode()
     config_name = f"{hashlib.sha256(configuration).hexdigest()}.json"
-    members = {f"{digest}/layer.tar": blob for digest, blob in zip(digests, blobs, strict=True)}
-    manifest = [{"Config": config_name, "RepoTags": [name], "Layers": list(members)}]
+    names = [f"{digest}/layer.tar" for digest in digests]
+    members = dict(zip(names, blobs, strict=True))
+    manifest = [{"Config": config_name, "RepoTags": [name], "Layers": names}]
     members[config_name] = configuration
     members["manifest.json"] = json.dumps(manifest).encode()
     with tarfile.open(path, "w") as archive:
