@@ -26,10 +26,10 @@ from nbdock.errors import (
     PackageNotFoundError,
     SizeMismatchError,
 )
+from nbdock.packages.atomically import write_atomically
 from nbdock.packages.debian.access import local_path, open_transport
 from nbdock.packages.debian.configuration import AptConfiguration, host_configuration
 from nbdock.packages.debian.record import PackageRecord
-from nbdock.packages.debian.releasestore import write_atomically
 from nbdock.packages.package import Progress
 from nbdock.packages.tally import Tally
 from nbdock.transport import Transport

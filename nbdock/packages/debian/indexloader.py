@@ -26,11 +26,12 @@ from nbdock.errors import (
     SourceConfigurationError,
     nearest,
 )
+from nbdock.packages.atomically import write_atomically
 from nbdock.packages.debian.access import local_path
 from nbdock.packages.debian.indexfile import IndexFile, build_index
 from nbdock.packages.debian.preferences import Origin, Pins
 from nbdock.packages.debian.release import ListedFile, Release
-from nbdock.packages.debian.releasestore import apt_home, load_release, write_atomically
+from nbdock.packages.debian.releasestore import apt_home, load_release
 from nbdock.packages.debian.sources import AptSources, Source
 from nbdock.packages.package import Progress
 from nbdock.packages.tally import Tally

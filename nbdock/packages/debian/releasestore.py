@@ -16,7 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from nbdock.errors import (
     SignatureError,
     SourceConfigurationError,
 )
+from nbdock.packages.atomically import write_atomically
 from nbdock.packages.debian.access import local_path
 from nbdock.packages.debian.release import Release, check_dates
 from nbdock.packages.debian.signatures import (
@@ -86,19 +86,6 @@ class _State:
 def apt_home() -> str:
     """The directory of everything that is kept about package sources."""
     return os.path.join(settings.current().home, "apt")
-
-
-def write_atomically(path: str, data: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    fd, temporary = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".new")
-    try:
-        with open(fd, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _is_trusted(source: Source) -> bool:
