@@ -27,6 +27,7 @@ from nbdock.errors import (
     ContentError,
     InvalidDigestError,
     InvalidStorePathError,
+    NbdockError,
     PackageNotFoundError,
 )
 from nbdock.filetree import Entry, walk_all
@@ -195,8 +196,8 @@ def store_path(
     ------
     ArgumentTypeError
         There is no such file, or no store path can have its name.
-    PackageNotFoundError
-        A store path that is in no store.
+    PackageError
+        A store path that neither this machine's store has nor any other place that nixpkgs is from.
 
     Examples
     --------
@@ -214,10 +215,7 @@ def store_path(
             f"A file is named by its path, not by {path!r}.", argument="path"
         ) from None
     if name is None and not ignore and _is_store_path(place):
-        from nbdock.packages.nix.opening import default_nixpkgs
-
-        package: Package = default_nixpkgs()[place]
-        return package
+        return _from_store(place)
     try:
         os.lstat(place)
     except (OSError, ValueError) as error:
@@ -258,6 +256,18 @@ def _is_store_path(text: str) -> bool:
     except InvalidStorePathError:
         return False
     return True
+
+
+def _from_store(place: str) -> Package:
+    """The package of a store path: from this machine's store, else from wherever nixpkgs is."""
+    from nbdock.packages.nix.localstore import LocalStore
+    from nbdock.packages.nix.opening import default_nixpkgs
+
+    try:
+        return LocalStore()[place]
+    except NbdockError:
+        # There is no store, or it does not have the path; if nothing has, nixpkgs says so.
+        return default_nixpkgs()[place]
 
 
 def _list(packages: Sequence[AddedPackage], stop: threading.Event | None = None) -> list[HostTree]:

@@ -19,7 +19,7 @@ from support.nix import Nix
 
 import nbdock
 from nbdock.content import BlobStore
-from nbdock.errors import ArchiveError, ArgumentTypeError, PackageNotFoundError
+from nbdock.errors import ArchiveError, ArgumentTypeError, PackageError, PackageNotFoundError
 from nbdock.filetree import Entry, EntryKind
 from nbdock.nixlang import read_arguments
 from nbdock.oci import Digest
@@ -325,6 +325,27 @@ def test_the_name_of_a_file_that_no_store_path_has_is_advised_against(tmp_path: 
     with pytest.raises(ArgumentTypeError, match=r'name="my-notes-\.txt"'):
         store_path(place)
     assert str(store_path(place, name="my-notes-.txt")).endswith("-my-notes-.txt")
+
+
+async def test_a_store_path_is_that_package_with_all_it_needs(
+    local_nix: Nix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hello = local_nix.build("hello")
+    for path in (hello, f"{hello}/", Path(hello)):
+        package = store_path(path)
+        assert isinstance(package, StorePackage)
+        assert str(package) == hello
+    closure = await resolve_closure([store_path(hello)])
+    assert sorted(map(str, closure.packages)) == local_nix.closure(hello)
+    # Nix without a nixpkgs has its store all the same.
+    monkeypatch.setenv("NIX_PATH", "")
+    assert str(store_path(hello)) == hello
+
+
+async def test_a_store_path_that_nobody_has(local_nix: Nix) -> None:
+    nowhere = f"/nix/store/{'0' * 32}-nowhere-1.0"
+    with pytest.raises(PackageError, match="nowhere-1"):
+        await realise([store_path(nowhere)])
 
 
 def test_there_are_no_added_packages_by_name(app: Path) -> None:
