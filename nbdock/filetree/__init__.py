@@ -1,6 +1,6 @@
 """What a layer holds: entries, tar reading and writing, whiteouts, overlaying, differences."""
 
-from nbdock.filetree.bytesource import ByteSource, FileSource, StreamSource
+from nbdock.filetree.bytesource import ByteSource, FileSource, RangeContent, StreamSource
 from nbdock.filetree.differences import Difference, DifferenceKind, differences
 from nbdock.filetree.entry import (
     NO_XATTRS,
@@ -35,6 +35,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "Content",
     "BytesContent",
     "FileContent",
+    "RangeContent",
     "NO_XATTRS",
     "read_tar",
     "write_tar",

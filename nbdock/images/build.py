@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -37,12 +37,13 @@ from nbdock.images.arguments import (
 )
 from nbdock.images.assembly import MadeLayer, assemble
 from nbdock.images.base import base_image
-from nbdock.images.customisation import customisation_layer, set_entries
+from nbdock.images.customisation import Customisation, set_entries
 from nbdock.images.image import Image
-from nbdock.images.layer import contents_comment, make_layers
+from nbdock.images.layer import contents_comment, in_store, make_layers
 from nbdock.images.planning import image_roots, part_of, plan_closure, to_planner
+from nbdock.images.references import command_closure, config_packages
 from nbdock.images.request import BuildRequest
-from nbdock.images.singlelayer import single_layer
+from nbdock.images.singlelayer import SingleLayer
 from nbdock.images.tree import directory_links, link_targets
 from nbdock.layering import LayerPlan, Strategy, auto_plan, check_layer_limit, planners
 from nbdock.packages import Closure, Package, Progress, realise, resolve_closure
@@ -132,12 +133,10 @@ async def build_layered_image(
         `extra_commands` failed.
     """
     request = BuildRequest.of(locals())
-    _refuse_unbuilt(
-        fake_root_commands=fake_root_commands, include_nix_db=include_nix_db,
-        enable_fakechroot=enable_fakechroot,
-    )  # fmt: skip
+    _refuse_unbuilt(fake_root_commands=fake_root_commands, enable_fakechroot=enable_fakechroot)
     planner = await in_worker(to_planner, layering, layering_pipeline)
     expect("include_store_paths", include_store_paths, bool, what="true or false")
+    expect("include_nix_db", include_nix_db, bool, what="true or false")
     policy = _policy(mtime, uid, gid, uname, gname)
     roots = to_packages("contents", contents)
     with request:
@@ -145,14 +144,24 @@ async def build_layered_image(
         base_layers = len(base.layers) if base else 0
         room = check_layer_limit(max_layers, base_layers)
 
-        request.progress("Resolving packages", 0, 0)
-        closure = await resolve_closure([*roots, *context_packages(config)])
+        roots, closure = await _resolve(request, roots, config, base)
+        used = await command_closure(request, extra_commands)
+        own = set_entries(closure.packages)
+        links = {**await in_worker(directory_links, base, request.cache), **link_targets(own)}
+        customisation = Customisation(
+            roots, closure, own, links, extra_commands, used, with_database=include_nix_db
+        )
+        if used.packages:
+            # What the commands leave references to is only known when they have run.
+            _, left = await customisation.make(request)
+            asked = [closure[key] for key in closure.roots]
+            closure = await resolve_closure([*asked, *left], progress=request.progress)
         packages = closure.packages if include_store_paths else _without_store(closure)
         if planner is planners()["auto"]:
             # In nixpkgs the top layer takes part in the plan, so it is made first; once.
-            made_top = await customisation_layer(request, roots, packages, extra_commands, policy)
+            made_top, left = await customisation.make(request)
             around = image_roots(
-                contents=roots,
+                contents=[*roots, *left],
                 configured=await realise(context_packages(config)),
                 config=config,
                 architecture=request.platform.architecture if request.platform else "amd64",
@@ -160,13 +169,8 @@ async def build_layered_image(
             )
             planner = functools.partial(auto_plan, image_roots=around)
         plan = await in_worker(plan_closure, part_of(closure, packages), room, planner)
-        links = {
-            **await in_worker(directory_links, base, request.cache),
-            **link_targets(set_entries(packages)),
-        }
-        records, top = await gather_all(
-            make_layers(request, plan.layers, policy, links),
-            customisation_layer(request, roots, packages, extra_commands, policy),
+        records, (top, _) = await gather_all(
+            make_layers(request, plan.layers, policy, links), customisation.make(request)
         )
         made = [
             MadeLayer(record, contents_comment(layer))
@@ -265,7 +269,8 @@ async def build_image(
     expect("disk_size", disk_size, int, what="a number of MiB")
     expect("build_vm_memory_size", build_vm_memory_size, int, what="a number of MiB")
     expect("keep_contents_dirlinks", keep_contents_dirlinks, bool, what="true or false")
-    _refuse_unbuilt(run_as_root=run_as_root, include_nix_db=include_nix_db)
+    _refuse_unbuilt(run_as_root=run_as_root)
+    expect("include_nix_db", include_nix_db, bool, what="true or false")
     if contents is not None and copy_to_root is not None:
         raise ArgumentError(
             "contents and copyToRoot are two names of one argument; both were given.",
@@ -282,12 +287,13 @@ async def build_image(
         # One layer more, where a layered image needs two.
         check_layer_limit(settings.current().max_layers_limit, len(base.layers) - 1 if base else 0)
 
-        request.progress("Resolving packages", 0, 0)
-        closure = await resolve_closure([*roots, *context_packages(config)])
-        record = await single_layer(
-            request, base, roots, closure,
-            commands=extra_commands, policy=policy, keep_dirlinks=keep_contents_dirlinks,
+        roots, closure = await _resolve(request, roots, config, base)
+        used = await command_closure(request, extra_commands)
+        layer = SingleLayer(
+            base, roots, closure, extra_commands, used, uid=policy.uid, gid=policy.gid,
+            keep_dirlinks=keep_contents_dirlinks, with_database=include_nix_db,
         )  # fmt: skip
+        record = await layer.make(request)
         made = [MadeLayer(record, contents_comment(closure.packages))]
         plan = LayerPlan((closure.packages,), 1, "single")
         return await in_worker(assemble, request, base, made, plan, closure)
@@ -298,7 +304,6 @@ def _refuse_unbuilt(**arguments: object) -> None:
         "run_as_root": "needs a virtual machine, which this version of nbdock does not have yet",
         "fake_root_commands": "needs a virtual machine, which this version does not have yet",
         "enable_fakechroot": "needs a virtual machine, which this version does not have yet",
-        "include_nix_db": "needs a Nix store, which this version cannot read yet",
     }
     for argument, value in arguments.items():
         if value:
@@ -329,5 +334,18 @@ def _policy(mtime: object, uid: object, gid: object, uname: object, gname: objec
     )  # fmt: skip
 
 
+async def _resolve(
+    request: BuildRequest, roots: Sequence[Package], config: object, base: Image | None
+) -> tuple[tuple[Package, ...], Closure]:
+    """The contents as their sets know them, and all that they and the configuration need."""
+    request.progress("Resolving packages", 0, 0)
+    asked = [*roots, *context_packages(config)]
+    asked = list(await realise(asked, progress=request.progress))
+    closure = await resolve_closure(asked, progress=request.progress)
+    if more := await config_packages(request, config, closure, base):
+        closure = await resolve_closure([*asked, *more], progress=request.progress)
+    return tuple(asked[: len(roots)]), closure
+
+
 def _without_store(closure: Closure) -> tuple[Package, ...]:
-    return tuple(p for p in closure.packages if p.root == "/")
+    return tuple(p for p in closure.packages if not in_store(p))

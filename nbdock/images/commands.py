@@ -35,7 +35,13 @@ _ENVIRONMENT = {
 
 @contextlib.asynccontextmanager
 async def run_commands(
-    entries: Iterable[Entry], script: str, *, mtime: int = 1, argument: str = "extraCommands"
+    entries: Iterable[Entry],
+    script: str,
+    *,
+    mtime: int = 1,
+    uid: int = 0,
+    gid: int = 0,
+    argument: str = "extraCommands",
 ) -> AsyncIterator[list[Entry]]:
     """Run a script over entries: ``async with run_commands(...) as changed:``.
 
@@ -45,8 +51,8 @@ async def run_commands(
         What stands in the directory before the script runs.
     script
         Run by bash (else sh) with ``set -e``, a blank environment (but for PATH) and umask 022.
-    mtime
-        Seconds since the epoch: the time of everything that the script makes.
+    mtime, uid, gid
+        The time (seconds since the epoch) and the owner of everything that the script makes.
 
     Yields
     ------
@@ -69,7 +75,7 @@ async def run_commands(
             advice = "Set TMPDIR to a directory with more room."
             raise storage_error(error, "lay out the layer", place, elsewhere=advice) from error
         await _run(root, script, argument)
-        yield await in_worker(_read_back, root, laid_out, mtime)
+        yield await in_worker(_read_back, root, laid_out, mtime, uid, gid)
     finally:
         await in_worker(_remove, directory)
 
@@ -171,7 +177,11 @@ async def _run(directory: bytes, script: str, argument: str) -> None:
         )
 
 
-def _read_back(root: bytes, before: dict[bytes, _LaidOut], mtime: int) -> list[Entry]:
+def _read_back(
+    root: bytes, before: dict[bytes, _LaidOut], mtime: int, uid: int, gid: int
+) -> list[Entry]:
+    uname, gname = ("" if uid else "root"), ("" if gid else "root")
+
     def as_left(entry: Entry) -> Entry:
         old = before.get(entry.path)
         if old is not None and entry.kind is EntryKind.DIRECTORY is old.entry.kind:
@@ -184,7 +194,7 @@ def _read_back(root: bytes, before: dict[bytes, _LaidOut], mtime: int) -> list[E
             if _exists_unchanged(root + b"/" + old.entry.linkname, target):
                 return old.entry
             return dataclasses.replace(target.entry, path=entry.path, content=entry.content)
-        return dataclasses.replace(entry, uid=0, gid=0, uname="root", gname="root", mtime=mtime)
+        return dataclasses.replace(entry, uid=uid, gid=gid, mtime=mtime, uname=uname, gname=gname)
 
     left = [as_left(entry) for entry in scan_directory(root) if entry.path]
     # A hardlink stands after what it links to.

@@ -1,43 +1,35 @@
 """The top layer: root symlinks into store packages, what package sets need at ``/``, and commands.
 
-dockerTools makes it with `symlinkJoin`: for every package in ``contents`` that stands in a store,
-directories are real and everything else is a symlink to its place in the store.
+What `buildLayeredImage` is told of times and owners does not reach it: it is all root's, of 1980.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import cast
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
 
 from nbdock.concurrency import in_worker
-from nbdock.filetree import Entry, EntryKind, TarPolicy
+from nbdock.content import LayerRecord
+from nbdock.filetree import Entry, TarPolicy
 from nbdock.images.assembly import MadeLayer
-from nbdock.images.layer import fetch_packages, layer_key, recipe_key, write_entries
+from nbdock.images.layer import (
+    MADE_AT,
+    after_commands,
+    fetch_packages,
+    in_store,
+    layer_key,
+    recipe_key,
+    write_entries,
+)
+from nbdock.images.references import left_in
 from nbdock.images.request import BuildRequest
-from nbdock.packages import Package, PackageSet
+from nbdock.images.rootlinks import root_links
+from nbdock.images.storetree import open_store_tree
+from nbdock.images.tree import through_links
+from nbdock.packages import Closure, Package, PackageSet, StorePackage, registration_entries
 
-__all__ = ["customisation_layer", "root_links", "set_entries"]
-
-
-def root_links(packages: Iterable[Package], *, mtime: int) -> dict[bytes, Entry]:
-    """Symlinks at ``/`` to everything in the store packages among `packages`; the first wins."""
-    links: dict[bytes, Entry] = {}
-    for package in packages:
-        if package.root == "/":
-            continue
-        place = package.root.encode("utf-8", "surrogateescape")
-        for entry in package.entries():
-            if not entry.path or entry.path in links:
-                continue
-            path = entry.path
-            if entry.kind is EntryKind.DIRECTORY:
-                links[path] = Entry(path, entry.kind, 0o755, 0, 0, 0, mtime, "root", "root")
-            else:
-                links[path] = Entry(
-                    path, EntryKind.SYMLINK, 0o777, 0, 0, 0, mtime, "root", "root",
-                    linkname=place + b"/" + path,
-                )  # fmt: skip
-    return links
+__all__ = ["Customisation", "database_entries", "database_key", "set_entries"]
 
 
 def set_entries(packages: Sequence[Package]) -> dict[bytes, Entry]:
@@ -48,27 +40,91 @@ def set_entries(packages: Sequence[Package]) -> dict[bytes, Entry]:
     return {entry.path: entry for one in sets.values() for entry in one.root_entries()}
 
 
-async def customisation_layer(
-    request: BuildRequest,
-    roots: Sequence[Package],
-    packages: Sequence[Package],
-    commands: str,
-    policy: TarPolicy,
-) -> MadeLayer:
-    """The top layer of a layered image."""
-    linked = [p for p in roots if p.root != "/"]
-    entries = set_entries(packages)
-    key = layer_key(
-        "customisation", recipe_key(linked, policy), commands, [repr(e) for e in entries.values()]
-    )
-    parts = ["links at the root"] * bool(linked or entries) + ["extraCommands"] * bool(commands)
-    comment = " and ".join(parts) or "nothing at the root"
-    if (known := request.cache.get(key)) is not None:
-        return MadeLayer(known, comment)
-    mtime = cast("int", policy.mtime)
-    await fetch_packages(linked)
-    entries = {**await in_worker(root_links, linked, mtime=mtime), **entries}
-    ordered = [entries[path] for path in sorted(entries)]
-    record = await write_entries(request, ordered, commands=commands, mtime=mtime)
-    request.cache.put(key, record)
-    return MadeLayer(record, comment)
+def database_entries(roots: Iterable[Package], closure: Closure) -> list[Entry]:
+    """The database with which Nix in the image knows the store packages of a closure."""
+    known = [p for p in closure.packages if isinstance(p, StorePackage)]
+    kept = [p.store_path for p in roots if isinstance(p, StorePackage)]
+    return registration_entries((p.info for p in known), kept, registered=MADE_AT)
+
+
+def database_key(roots: Iterable[Package], closure: Closure) -> list[str]:
+    """What the bytes of that database depend on."""
+    known = [p.key for p in closure.packages if isinstance(p, StorePackage)]
+    return [*known, "", *(p.key for p in roots if isinstance(p, StorePackage))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Customisation:
+    """The top layer of a layered image, before it is made.
+
+    Attributes
+    ----------
+    roots
+        The contents; those that are in a store are linked.
+    closure
+        What the image holds without what commands leave in it.
+    own
+        What package sets need at ``/``.
+    links
+        The symlinks to directories of the layers below, through which everything is put.
+    commands, used
+        ``extraCommands``, and the store packages they were written with.
+    with_database
+        Whether there is a database of Nix.
+    """
+
+    roots: Sequence[Package]
+    closure: Closure
+    own: Mapping[bytes, Entry]
+    links: Mapping[bytes, bytes]
+    commands: str
+    used: Closure
+    with_database: bool
+
+    @property
+    def _linked(self) -> list[Package]:
+        return [package for package in self.roots if in_store(package)]
+
+    @property
+    def _comment(self) -> str:
+        parts = ["links at the root"] * bool(self._linked or self.own)
+        parts += ["a Nix database"] * self.with_database + ["extraCommands"] * bool(self.commands)
+        return " and ".join(parts) or "nothing at the root"
+
+    @property
+    def _key(self) -> str:
+        return layer_key(
+            "customisation", MADE_AT, recipe_key(self._linked, TarPolicy()), self.commands,
+            [repr(entry) for entry in self.own.values()],
+            sorted((a.hex(), b.hex()) for a, b in self.links.items()),
+            database_key(self._linked, self.closure) if self.with_database else [],
+        )  # fmt: skip
+
+    async def make(self, request: BuildRequest) -> tuple[MadeLayer, list[Package]]:
+        """The layer, and the packages that the commands left references to in it."""
+        key = self._key
+        used = {package.root: package for package in self.used.packages}
+        known = request.cache.get(key)
+        left = request.cache.recall("references", key)
+        if known is not None and left is not None:
+            return MadeLayer(known, self._comment), [used[root] for root in json.loads(left)]
+        record, packages = await self._write(request)
+        request.cache.put(key, record)
+        roots = [package.root for package in packages]
+        request.cache.remember("references", key, json.dumps(roots).encode())
+        return MadeLayer(record, self._comment), packages
+
+    async def _write(self, request: BuildRequest) -> tuple[LayerRecord, list[Package]]:
+        await fetch_packages(self.used.packages, progress=request.progress)
+        async with open_store_tree(
+            self.closure.packages, self._linked, into_links=False, progress=request.progress
+        ) as tree:
+            made = await in_worker(root_links, self._linked, tree)
+        if self.with_database:
+            made += await in_worker(database_entries, self._linked, self.closure)
+        placed = {entry.path: entry for entry in through_links(iter(made), self.links)}
+        placed.update(self.own)
+        entries = [placed[path] for path in sorted(placed)]
+        async with after_commands(request, entries, self.commands) as changed:
+            packages = await in_worker(left_in, changed, self.used)
+            return await write_entries(request, changed), packages

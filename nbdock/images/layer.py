@@ -8,12 +8,14 @@ through the tar writer into the blob store, hashed as they pass.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
+import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nbdock import settings
@@ -26,11 +28,15 @@ from nbdock.images.tree import absent_from, through_links
 from nbdock.packages import Package, Progress
 
 __all__ = [
+    "MADE_AT",
+    "after_commands",
     "contents_comment",
     "fetch_packages",
+    "in_store",
     "layer_key",
     "make_layers",
     "package_entries",
+    "place_of",
     "policy_changes",
     "recipe_key",
     "write_entries",
@@ -38,15 +44,20 @@ __all__ = [
 
 NO_LINKS: Mapping[bytes, bytes] = {}
 
-_RECIPE_VERSION = 1
+MADE_AT = 315532800
+"""The time of what dockerTools itself puts into an image: the first that a zip can hold, 1980."""
+
+_RECIPE_VERSION = 2
 """Raised whenever the same packages would give other bytes than before."""
+
+_IN_STORE = re.compile(r"/.+/[0-9abcdfghijklmnpqrsvwxyz]{32}-[^/]+")
 
 
 def recipe_key(
     packages: Sequence[Package], policy: TarPolicy, links: Mapping[bytes, bytes] = NO_LINKS
 ) -> str:
     """The identity of a layer of these packages, in this order, without reading them."""
-    shared = any(package.root == "/" for package in packages)
+    shared = not all(map(in_store, packages))
     facts = [
         _RECIPE_VERSION,
         dataclasses.astuple(policy),
@@ -61,18 +72,19 @@ def layer_key(*facts: object) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _stands_alone(package: Package) -> bool:
-    """Whether the package has a place of its own (a store path) rather than sharing ``/``."""
-    return package.root != "/"
+def in_store(package: Package) -> bool:
+    """Whether the package is a store path rather than something at ``/`` or ``/srv/app``."""
+    return _IN_STORE.fullmatch(package.root) is not None
 
 
-def _place(package: Package) -> bytes:
+def place_of(package: Package) -> bytes:
+    """The path at which a package stands, without the first ``/``."""
     return package.root.strip("/").encode("utf-8", "surrogateescape")
 
 
 def _parents(package: Package, seen: set[bytes]) -> Iterator[Entry]:
-    """The directories that lead to a store package, those not yet seen."""
-    place = _place(package)
+    """The directories that lead to a package's place, those not yet seen."""
+    place = place_of(package)
     for end, byte in enumerate(place):
         if byte == 0x2F and place[:end] not in seen:
             seen.add(place[:end])
@@ -84,19 +96,18 @@ def _parents(package: Package, seen: set[bytes]) -> Iterator[Entry]:
 def package_entries(packages: Sequence[Package], policy: TarPolicy) -> Iterator[Entry]:
     """The entries of packages where they stand in an image; of two at one path, the first.
 
-    The policy holds for store packages; packages at ``/`` keep their owners and times.
+    The policy holds for store packages; all others keep their owners and times.
     """
     seen: set[bytes] = set()
     for package in packages:
         yield from _parents(package, seen)
-        alone = _stands_alone(package)
-        changes = policy_changes(policy) if alone else {}
-        prefix = _place(package) + b"/" if alone else b""
+        changes = policy_changes(policy) if in_store(package) else {}
+        prefix = place_of(package) + b"/" if package.root != "/" else b""
         for entry in package.entries():
             path = (prefix + entry.path).rstrip(b"/")
             if path and path not in seen:
                 seen.add(path)
-                yield dataclasses.replace(entry, path=path, **changes) if alone else entry
+                yield dataclasses.replace(entry, path=path, **changes) if prefix else entry
 
 
 def policy_changes(policy: TarPolicy) -> dict[str, Any]:
@@ -112,26 +123,30 @@ async def fetch_packages(packages: Sequence[Package], *, progress: Progress | No
         await package_set.fetch(own, progress=progress)
 
 
+@contextlib.asynccontextmanager
+async def after_commands(
+    request: BuildRequest, entries: Iterable[Entry], commands: str, *, uid: int = 0, gid: int = 0
+) -> AsyncIterator[Iterable[Entry]]:
+    """What ``extraCommands`` leave of entries; what they make belongs to `uid` and `gid`."""
+    if not commands:
+        yield entries
+        return
+    request.progress("Running extraCommands")
+    async with run_commands(entries, commands, mtime=MADE_AT, uid=uid, gid=gid) as changed:
+        yield changed
+
+
 async def write_entries(
-    request: BuildRequest,
-    entries: Iterable[Entry],
-    *,
-    commands: str = "",
-    mtime: int = 1,
-    base: Tree | None = None,
+    request: BuildRequest, entries: Iterable[Entry], *, base: Tree | None = None
 ) -> LayerRecord:
-    """Write a layer of entries, after commands have run over them, less what a base has."""
+    """Write a layer of entries, less what a base has."""
     stop = threading.Event()
 
-    def write(entries: Iterable[Entry]) -> LayerRecord:
+    def write() -> LayerRecord:
         kept = absent_from(base, iter(entries)) if base is not None else entries
         return _write(request.store, lambda tar: tar.write(kept), None, stop, None)
 
-    if not commands:
-        return await in_stoppable_worker(stop, write, entries)
-    request.progress("Running extraCommands")
-    async with run_commands(entries, commands, mtime=mtime) as changed:
-        return await in_stoppable_worker(stop, write, changed)
+    return await in_stoppable_worker(stop, write)
 
 
 def _write(
@@ -173,9 +188,9 @@ def _write_layer(
         seen: set[bytes] = set()
         for package in packages:
             tar.write(_parents(package, seen), prefix=b"/")
-            tar.write(package.entries(), prefix=b"/" + _place(package) + b"/")
+            tar.write(package.entries(), prefix=b"/" + place_of(package) + b"/")
 
-    if packages and all(map(_stands_alone, packages)):
+    if packages and all(map(in_store, packages)):
         return _write(store, fill_with_store_paths, policy, stop, on_bytes)
     entries = through_links(package_entries(packages, policy), links)
     return _write(store, lambda tar: tar.write(entries), None, stop, on_bytes)
@@ -183,7 +198,7 @@ def _write_layer(
 
 def contents_comment(packages: Sequence[Package]) -> str:
     """What the history of a layer says of it, in nixpkgs' words where all are store packages."""
-    stores = [p.root for p in packages if _stands_alone(p)]
+    stores = [p.root for p in packages if in_store(p)]
     if len(stores) == len(packages):
         return f"store paths: {stores}" if stores else ""
     names = " ".join(f"{p.name}={p.version}" if p.version else p.name for p in packages)

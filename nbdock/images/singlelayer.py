@@ -4,89 +4,139 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
-from nbdock.filetree import Entry, EntryKind, TarPolicy, Tree, overlay
-from nbdock.images.customisation import set_entries
+from nbdock.filetree import Entry, TarPolicy, Tree
+from nbdock.images.copying import copied_to_root, is_copied
+from nbdock.images.customisation import database_entries, database_key, set_entries
 from nbdock.images.image import Image
 from nbdock.images.layer import (
+    MADE_AT,
+    after_commands,
     fetch_packages,
+    in_store,
     layer_key,
     package_entries,
-    policy_changes,
+    place_of,
     recipe_key,
     write_entries,
 )
+from nbdock.images.references import left_in
 from nbdock.images.request import BuildRequest
-from nbdock.images.tree import (
-    directory_links,
-    image_tree,
-    inner_links,
-    link_targets,
-    through_links,
-)
+from nbdock.images.storetree import open_store_tree
+from nbdock.images.tree import directory_links, image_tree, link_targets, through_links
 from nbdock.layering import LayerPlan, order_layers
-from nbdock.packages import Closure, Package
+from nbdock.packages import Closure, Package, StorePackage, nar_hash, resolve_closure
 
-__all__ = ["copied_to_root", "single_layer"]
+__all__ = ["SingleLayer"]
+
+_STORE_POLICY = TarPolicy(mtime=MADE_AT, uid=0, gid=0, uname="root", gname="root")
 
 
-async def single_layer(
-    request: BuildRequest,
-    base: Image | None,
-    roots: Sequence[Package],
-    closure: Closure,
-    *,
-    commands: str,
-    policy: TarPolicy,
-    keep_dirlinks: bool,
-) -> LayerRecord:
-    """The layer of `build_image`.
+@dataclasses.dataclass(frozen=True)
+class SingleLayer:
+    """The layer of `build_image`, before it is made.
 
-    Parameters
+    Attributes
     ----------
+    base
+        The image below it.
     roots
         What is copied to ``/``.
-    policy
-        Of the files of `roots` and of store packages.
     closure
         Roots and all they need; store packages stand at their own places too.
-    commands
-        ``extraCommands``: they see everything that is not yet compared with the base.
+    commands, used
+        ``extraCommands``, and the store packages they were written with. They see all but the
+        store, before it is compared with the base.
+    uid, gid
+        Owner of what is copied and of what commands make; None leaves a package's own.
     keep_dirlinks
         Symlinks to directories in the roots stay symlinks; else they become directories.
+    with_database
+        Whether there is a database of Nix.
     """
-    packages = _winners_first(roots, closure)
-    own = set_entries(packages)
-    below = [str(layer.diff_id) for layer in base.layers] if base else []
-    key = layer_key(
-        "single", recipe_key(packages, policy), [p.key for p in roots], commands, keep_dirlinks,
-        below, [repr(e) for e in own.values()],
-    )  # fmt: skip
-    if (known := request.cache.get(key)) is not None:
-        return known
-    await fetch_packages(packages, progress=request.progress)
-    tree = await in_worker(image_tree, base) if base else None
-    links = {**await in_worker(directory_links, base, request.cache), **link_targets(own)}
 
-    def entries() -> Iterator[Entry]:
-        yield from own.values()
-        seen = set(own)
-        copied = copied_to_root(roots, policy, keep_dirlinks=keep_dirlinks)
-        rest = package_entries(packages, policy)
-        for entry in through_links(itertools.chain(copied, rest), links):
-            if entry.path not in seen:
-                seen.add(entry.path)
-                yield entry
+    base: Image | None
+    roots: Sequence[Package]
+    closure: Closure
+    commands: str
+    used: Closure
+    uid: int | None
+    gid: int | None
+    keep_dirlinks: bool
+    with_database: bool
 
-    request.progress("Writing the layer")
-    mtime = cast("int", policy.mtime)
-    record = await write_entries(request, entries(), commands=commands, mtime=mtime, base=tree)
-    request.cache.put(key, record)
-    return record
+    async def make(self, request: BuildRequest) -> LayerRecord:
+        """The layer, from the cache if it is known."""
+        packages = _winners_first(self.roots, self.closure)
+        own = set_entries(packages)
+        key = layer_key(
+            "single", recipe_key(packages, TarPolicy(mtime=MADE_AT, uid=self.uid, gid=self.gid)),
+            [p.key for p in self.roots], self.commands, self.keep_dirlinks,
+            [str(layer.diff_id) for layer in self.base.layers] if self.base else [],
+            [repr(entry) for entry in own.values()],
+            database_key(self.roots, self.closure) if self.with_database else [],
+        )  # fmt: skip
+        if (known := request.cache.get(key)) is not None:
+            return known
+        record = await self._write(request, packages, own)
+        request.cache.put(key, record)
+        return record
+
+    async def _write(
+        self, request: BuildRequest, packages: Sequence[Package], own: Mapping[bytes, Entry]
+    ) -> LayerRecord:
+        below = await in_worker(image_tree, self.base) if self.base else None
+        links = await in_worker(directory_links, self.base, request.cache)
+        at_root = [
+            p for p in packages if not in_store(p) and not (p in self.roots and is_copied(p))
+        ]
+        await fetch_packages([*at_root, *self.used.packages], progress=request.progress)
+        database = (
+            await in_worker(database_entries, self.roots, self.closure)
+            if self.with_database
+            else ()
+        )
+        async with open_store_tree(
+            packages, [p for p in self.roots if in_store(p)],
+            into_links=not self.keep_dirlinks, progress=request.progress,
+        ) as tree:  # fmt: skip
+            copied = copied_to_root(
+                self.roots, tree, TarPolicy(uid=self.uid, gid=self.gid),
+                keep_dirlinks=self.keep_dirlinks,
+            )  # fmt: skip
+            rest = package_entries(at_root, _STORE_POLICY)
+            placed = through_links(
+                itertools.chain(database, copied, rest), {**links, **link_targets(own)}
+            )
+            entries = _first_of_each(itertools.chain(own.values(), placed))
+            async with after_commands(
+                request, entries, self.commands, uid=self.uid or 0, gid=self.gid or 0
+            ) as changed:
+                if self.used.packages:
+                    left = await in_worker(left_in, changed, self.used)
+                    more = await resolve_closure(left)
+                    packages = [*packages, *(p for p in more.packages if p not in packages)]
+                in_its_store = [p for p in packages if in_store(p)]
+                new = await in_worker(_absent_packages, below, in_its_store)
+                await fetch_packages(new, progress=request.progress)
+                request.progress("Writing the layer")
+                return await write_entries(
+                    request,
+                    _first_of_each(itertools.chain(changed, package_entries(new, _STORE_POLICY))),
+                    base=below,
+                )
+
+
+def _first_of_each(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries without those whose path came before."""
+    seen: set[bytes] = set()
+    for entry in entries:
+        if entry.path not in seen:
+            seen.add(entry.path)
+            yield entry
 
 
 def _winners_first(roots: Sequence[Package], closure: Closure) -> list[Package]:
@@ -98,64 +148,24 @@ def _winners_first(roots: Sequence[Package], closure: Closure) -> list[Package]:
     return list(order_layers(LayerPlan((packages,), 1, "single"), closure.overrides).layers[0])
 
 
-def copied_to_root(
-    packages: Sequence[Package], policy: TarPolicy, *, keep_dirlinks: bool
-) -> Iterator[Entry]:
-    """The entries of packages at ``/``, wherever they stand otherwise (``copyToRoot``).
-
-    `policy` holds for all of them, but for the times of packages that stand at ``/`` anyway.
-
-    Packages of a set at ``/`` (such as APT's) are left out: they are there anyway, and know their
-    owners and links themselves.
-    """
-    links: dict[bytes, bytes] = {}
-    for package in packages:
-        if package.root == "/" and package.package_set is not None:
-            continue
-        tree = overlay([package.entries()])
-        its_links = inner_links(tree)
-        # With keepContentsDirlinks what comes later goes through the links of what came before.
-        entries = (
-            through_links(_below_root(tree), links)
-            if keep_dirlinks
-            else _without_dirlinks(tree, its_links)
-        )
-        if keep_dirlinks:
-            links = {**its_links, **links}
-        changes = policy_changes(policy)
-        if package.root == "/":
-            del changes["mtime"]
-        for entry in entries:
-            yield dataclasses.replace(entry, **changes) if changes else entry
+def _absent_packages(tree: Tree | None, packages: Iterable[Package]) -> list[Package]:
+    """The store packages that a tree does not have as a whole. Blocking: reads what it has."""
+    return [p for p in packages if tree is None or not _is_whole(tree, p)]
 
 
-def _below_root(tree: Tree) -> Iterator[Entry]:
-    """The entries of a tree in an order for an archive: a hardlink after what it links to."""
-    entries = [entry for path, entry in tree.items() if path]
-    return iter(sorted(entries, key=lambda entry: entry.kind is EntryKind.HARDLINK))
+def _is_whole(tree: Tree, package: Package) -> bool:
+    place = place_of(package)
+    if place not in tree or not isinstance(package, StorePackage):
+        return False
+    digest, size_bytes = nar_hash(_from(tree, place))
+    return (digest, size_bytes) == (package.info.nar_hash, package.info.nar_size_bytes)
 
 
-def _without_dirlinks(tree: Tree, links: Mapping[bytes, bytes]) -> Iterator[Entry]:
-    """A tree in which symlinks to directories became those directories (``rsync -k``)."""
-    if not links:
-        yield from _below_root(tree)
-        return
-
-    def below(directory: bytes, place: bytes, inside: frozenset[bytes]) -> Iterator[Entry]:
-        for name in tree.names(directory):
-            path = directory + b"/" + name if directory else name
-            there = place + b"/" + name if place else name
-            target = links.get(path)
-            # A link to a directory that it stands in itself has no end: it stays a link.
-            if target is not None and target not in inside:
-                yield dataclasses.replace(tree[target], path=there)
-                yield from below(target, there, inside | {target})
-            else:
-                entry = tree[path]
-                # The target of a hardlink may have come under another name.
-                entry = entry.target if entry.target is not None else entry
-                yield dataclasses.replace(entry, path=there)
-                if entry.kind is EntryKind.DIRECTORY:
-                    yield from below(path, there, inside | {path})
-
-    yield from below(b"", b"", frozenset({b""}))
+def _from(tree: Tree, place: bytes) -> Iterator[Entry]:
+    """What stands at a path of a tree, and below it, by paths relative to it."""
+    waiting = [(place, b"")]
+    while waiting:
+        path, relative = waiting.pop()
+        yield dataclasses.replace(tree[path], path=relative)
+        below = relative + b"/" if relative else b""
+        waiting += [(path + b"/" + n, below + n) for n in reversed(tree.names(path))]

@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import IO
+from typing import IO, Protocol
 
 from nbdock.content import LayerCache
 from nbdock.errors import ContentError
@@ -19,12 +19,14 @@ from nbdock.filetree import Entry, EntryKind, Tree, overlay
 from nbdock.images.image import Image
 
 __all__ = [
+    "Lookup",
     "absent_from",
     "directory_links",
     "image_tree",
     "inner_links",
     "link_targets",
     "read_file",
+    "resolve",
     "through_links",
 ]
 
@@ -41,7 +43,7 @@ def read_file(image: Image, path: str) -> bytes:
     """The content of one file of an image; parents that are symlinks are followed."""
     tree = image_tree(image)
     parent, _, name = os.fsencode(path).strip(b"/").rpartition(b"/")
-    entry = tree.get((_resolve(parent, tree) + b"/" + name).lstrip(b"/"))
+    entry = tree.get((resolve(parent, tree) + b"/" + name).lstrip(b"/"))
     if entry is None or entry.kind not in (EntryKind.FILE, EntryKind.HARDLINK):
         raise ContentError(f"{image} has no file {path!r}.", path=path)
     return (entry.target or entry).read()
@@ -66,7 +68,7 @@ def inner_links(tree: Tree) -> dict[bytes, bytes]:
     links = {}
     for path, entry in tree.items():
         if entry.kind is EntryKind.SYMLINK:
-            target = _resolve(path, tree)
+            target = resolve(path, tree)
             found = tree.get(target)
             if target != path and found is not None and found.kind is EntryKind.DIRECTORY:
                 links[path] = target
@@ -87,7 +89,15 @@ def _normal(directory: bytes, target: bytes) -> bytes:
     return os.path.normpath(joined).lstrip(b"/")
 
 
-def _resolve(path: bytes, tree: Mapping[bytes, Entry]) -> bytes:
+class Lookup(Protocol):
+    """Something that knows entries by path: a tree, or several."""
+
+    def get(self, path: bytes, /) -> Entry | None:
+        """What stands at a path."""
+        ...
+
+
+def resolve(path: bytes, tree: Lookup) -> bytes:
     """A path with every symlink in it followed, by name, never leaving the tree."""
     done: list[bytes] = []
     parts = [p for p in path.split(b"/") if p][::-1]

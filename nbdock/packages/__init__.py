@@ -34,9 +34,11 @@ if TYPE_CHECKING:
         PathInfo,
         StorePackage,
         StorePath,
+        nar_hash,
         registration_entries,
         store_path,
     )
+    from nbdock.packages.nix.shell import NixShell, nix_shell
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Package",
@@ -64,15 +66,20 @@ __all__ = [  # noqa: RUF022, in order of importance
     "StorePath",
     "PathInfo",
     "registration_entries",
+    "nar_hash",
+    "NixShell",
+    "nix_shell",
     "Progress",
 ]
 
 _ENVIRONMENT = {"shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates"}
-_NIX = {"store_path", "StorePackage", "StorePath", "PathInfo", "registration_entries"}
+_NIX = {"store_path", "StorePackage", "StorePath", "PathInfo", "registration_entries", "nar_hash"}
+_SHELL = {"NixShell", "nix_shell"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"nbdock.packages has no {name!r}.")
-    room = "nix" if name in _NIX else "environment" if name in _ENVIRONMENT else "debian"
+    rooms = {"nix": _NIX, "nix.shell": _SHELL, "environment": _ENVIRONMENT}
+    room = next((room for room, names in rooms.items() if name in names), "debian")
     return getattr(importlib.import_module(f"nbdock.packages.{room}"), name)
