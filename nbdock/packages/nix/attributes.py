@@ -86,7 +86,7 @@ class Selectable:
     attribute_set: NixPackageSet
     attribute: Path
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str | StorePath) -> Any:
         """An attribute, or one further inside: ``"requests"``, ``"python3Packages.requests"``.
 
         Raises
@@ -193,12 +193,12 @@ class NixAttribute(Selectable, Package):
     def size_bytes(self) -> int:
         """Length of its NAR if it is in the store, else 0."""
         path = self.needed()[0].path
-        info = self.attribute_set.store.database.infos([path]).get(path)
+        info = self.attribute_set.database.infos([path]).get(path)
         return info.nar_size_bytes if info else 0
 
     def entries(self) -> Iterator[Entry]:
         """The tree, from the store, where it is once it was realised."""
-        return self.attribute_set.store[self.needed()[0].path].entries()
+        return self.attribute_set.packages([self.needed()[0].path])[0].entries()
 
     def __str__(self) -> str:
         answer = self.answer

@@ -3,8 +3,8 @@
 Nothing is ever written, not even the files that SQLite lays beside a database in WAL mode: a
 notebook's user may have no right to, and the store is Nix's. So a database in WAL mode that nobody
 is writing to (it has no log, or an empty one) is read as a file that does not change, and what was
-read counts only if it indeed has not. Where there is a log, its index is there too, and SQLite's
-own protocol for readers takes them as they are.
+read counts only if it indeed has not. Where there is a log with its index, SQLite's own protocol
+for readers takes them as they are.
 
     database = StoreDatabase("/nix/var/nix/db/db.sqlite")
     infos = database.closure([StorePath.parse("/nix/store/...-hello-2.12")])
@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from nbdock.errors import InvalidValueError, NixError
@@ -33,7 +35,8 @@ _SCHEMA = 10
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 20
-_WAL_VERSION = 2
+_LOG_VERSION = 2
+_LOG, _LOG_INDEX = "-wal", "-shm"
 _BUSY_S = 10.0
 _ATTEMPTS = 8
 
@@ -60,6 +63,25 @@ _OUTPUTS = """
     SELECT o.id, o.path FROM ValidPaths v JOIN DerivationOutputs o ON o.drv = v.id
     WHERE v.path = ?
 """
+
+
+class _Files(NamedTuple):
+    """What the files of a database are at one time.
+
+    Attributes
+    ----------
+    has_log_mode
+        Whether it is in WAL mode.
+    main, log
+        What tells the file and its log from changed ones; nothing for a log that is not there.
+    has_index
+        Whether there is an index of the log, which there is as long as somebody uses it.
+    """
+
+    has_log_mode: bool
+    main: tuple[int, ...]
+    log: tuple[int, ...]
+    has_index: bool
 
 
 class StoreDatabase:
@@ -136,11 +158,14 @@ class StoreDatabase:
             referred[referrer].append(reference)
         found: dict[StorePath, PathInfo] = {}
         for number, _, nar_hash, nar_size, deriver, signatures, address in rows:
+            texts_only = isinstance(signatures or "", str) and isinstance(address or "", str)
+            if not texts_only or not isinstance(nar_size or 0, int) or (nar_size or 0) < 0:
+                raise ValueError(f"it says of {paths[number]} what Nix cannot have written there")
             targets = sorted(referred[number], key=texts.__getitem__)
             found[paths[number]] = PathInfo(
                 path=paths[number],
                 nar_hash=parse_hash(nar_hash, algorithm="sha256"),
-                nar_size_bytes=int(nar_size or 0),
+                nar_size_bytes=nar_size or 0,
                 references=tuple([paths[target] for target in targets]),
                 deriver=self._path(deriver) if deriver else None,
                 signatures=tuple(signatures.split()) if signatures else (),
@@ -165,13 +190,17 @@ class StoreDatabase:
         """What a query gives, on a database that is as it was at one moment."""
         for _ in range(_ATTEMPTS):
             self._check_schema()
-            quiet = self._quiet_state()
+            before = self._files()
             problem: sqlite3.Error | None = None
             try:
-                result = self._asked(query, unchanging=quiet is not None)
+                if self._is_shared(before):
+                    return _asked(self.path, "mode=ro", query)
+                result = self._asked_alone(before, query)
             except sqlite3.Error as error:
+                if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise self._explained(error) from error
                 problem = error
-            if quiet is not None and self._quiet_state() != quiet:
+            if self._files() != before:
                 continue  # Nix wrote to it meanwhile: neither the result nor the error counts.
             if problem is not None:
                 raise self._explained(problem) from problem
@@ -181,36 +210,52 @@ class StoreDatabase:
             hint="Run the cell again when Nix has less to do.",
         )
 
-    def _asked(self, query: Callable[[sqlite3.Connection], T], *, unchanging: bool) -> T:
-        options = "mode=ro&immutable=1" if unchanging else "mode=ro"
-        uri = f"file:{quote(os.fsencode(self.path))}?{options}"
-        with contextlib.closing(
-            sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
-        ) as db:
-            db.execute("PRAGMA temp_store = MEMORY")
-            db.execute("BEGIN")
-            return query(db)
+    def _asked_alone(self, files: _Files, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask a database that nobody has open, without leaving anything beside it."""
+        if not files.log:
+            return _asked(self.path, "mode=ro&immutable=1", query)
+        # Whoever wrote last was cut off. What is committed is in the log, of which SQLite would
+        # make an index beside the database; so it gets to see a copy.
+        with tempfile.TemporaryDirectory(prefix="nbdock-nix-") as directory:
+            copy = os.path.join(directory, "db.sqlite")
+            try:
+                for suffix in ("", _LOG):
+                    shutil.copyfile(self.path + suffix, copy + suffix)
+            except OSError as error:
+                raise self._unreadable(error) from error
+            return _asked(copy, "mode=rw", query)
 
-    def _quiet_state(self) -> tuple[int, ...] | None:
-        """What tells the file from a changed one; None where somebody may be writing to it.
-
-        Only in WAL mode does an absent log mean that there is nothing but the file. In the other
-        modes SQLite's locks, which change no file, are what a reader needs.
-        """
+    def _files(self) -> _Files:
+        """The files of the database, as `lstat` tells them from changed ones."""
         try:
             with open(self.path, "rb") as file:
                 header = file.read(_HEADER_BYTES)
-                facts = os.fstat(file.fileno())
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(self.path + "-wal").st_size:
-                    return None
+                main = _identity(os.fstat(file.fileno()))
+            if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
+                raise self._damaged("it is not a SQLite database")
+            log = self._identity_of(_LOG)
+            # An empty log is as good as none.
+            return _Files(
+                header[18] == _LOG_VERSION, main, log if log and log[2] else (),
+                bool(self._identity_of(_LOG_INDEX)),
+            )  # fmt: skip
         except OSError as error:
             raise self._unreadable(error) from error
-        if not header.startswith(_MAGIC):
-            raise self._damaged("it is not a SQLite database")
-        if header[18] != _WAL_VERSION:
-            return None
-        return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+    def _identity_of(self, suffix: str) -> tuple[int, ...]:
+        try:
+            return _identity(os.stat(self.path + suffix))
+        except FileNotFoundError:
+            return ()
+
+    @staticmethod
+    def _is_shared(files: _Files) -> bool:
+        """Whether somebody may be writing: then SQLite's locks are needed, and change no file.
+
+        Without a log, a database in WAL mode is nothing but its file; a log without its index was
+        left over. In the other modes a reader's locks are all there is.
+        """
+        return not files.has_log_mode or bool(files.log and files.has_index)
 
     def _check_schema(self) -> None:
         try:
@@ -232,7 +277,7 @@ class StoreDatabase:
     # Errors
 
     def _explained(self, error: sqlite3.Error) -> NixError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _code(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return NixError(
                 f"The database of the Nix store, {self.path}, is locked.",
@@ -263,3 +308,21 @@ class StoreDatabase:
         return NixError(
             f"The database of the Nix store, {self.path}, cannot be read: {error.strerror}."
         )
+
+
+def _asked(path: str, options: str, query: Callable[[sqlite3.Connection], T]) -> T:
+    uri = f"file:{quote(os.fsencode(path))}?{options}"
+    with contextlib.closing(
+        sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
+    ) as db:
+        db.execute("PRAGMA temp_store = MEMORY")
+        db.execute("BEGIN")
+        return query(db)
+
+
+def _identity(facts: os.stat_result) -> tuple[int, ...]:
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

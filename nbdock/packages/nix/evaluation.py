@@ -10,6 +10,7 @@ once more if something has to be built or fetched. What is in the store already 
 from __future__ import annotations
 
 import fnmatch
+import functools
 import json
 import os
 import re
@@ -29,11 +30,12 @@ from nbdock.packages.nix.attributes import (
     not_a_package,
 )
 from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
+from nbdock.packages.nix.location import StoreLocation
 from nbdock.packages.nix.nixcommand import run_nix
 from nbdock.packages.nix.nixmessages import BuildReport, failure
 from nbdock.packages.nix.nixsource import NixSource, attribute_path, attribute_text, question
 from nbdock.packages.nix.storepath import StorePath
-from nbdock.packages.package import Package, PackageSet, Progress
+from nbdock.packages.package import Package, Progress
 
 __all__ = ["NixPackageSet"]
 
@@ -43,7 +45,7 @@ _SYSTEM = re.compile(r"[a-z0-9_]+-[a-z0-9_]+")
 _SEPARATORS = str.maketrans("-.+'", "____")
 
 
-class NixPackageSet(Selectable, PackageSet):
+class NixPackageSet(Selectable, LocalStore):
     """The packages of nixpkgs, or of anything like it, by their attributes.
 
     Guarantees: making one runs nothing; an attribute is evaluated once, however often it is used;
@@ -59,7 +61,7 @@ class NixPackageSet(Selectable, PackageSet):
     config
         nixpkgs' own configuration, such as ``{"allowUnfree": True}``.
     store
-        The store to build in; by default the one that Nix uses anyway.
+        The store to build in, as for `LocalStore`; by default the one that Nix uses anyway.
 
     Raises
     ------
@@ -76,18 +78,17 @@ class NixPackageSet(Selectable, PackageSet):
 
     def __init__(
         self, source: str | os.PathLike[str] | None = None, *, system: str | None = None,
-        config: Mapping[str, object] | None = None, store: LocalStore | None = None,
+        config: Mapping[str, object] | None = None,
+        store: str | os.PathLike[str] | StoreLocation | None = None,
     ) -> None:  # fmt: skip
         self.attribute_set = self
         self.attribute = ()
         self.source = NixSource.parse(source)
         self._arguments = _arguments(system, config)
         self.source.program(self._arguments)  # refuses what the source cannot be called with
-        self.store = store if store is not None else LocalStore()
+        super().__init__(store)
         if system is not None:
-            # A store has packages for any machine; those that come through here are for this one.
-            self.store = LocalStore(self.store.location)
-            self.store.architecture = self.architecture = system.partition("-")[0]
+            self.architecture = system.partition("-")[0]
         self._system = system
         self._answers: dict[Path, Answer] = {}
         self._unasked: dict[Path, None] = {}
@@ -95,6 +96,11 @@ class NixPackageSet(Selectable, PackageSet):
     def __repr__(self) -> str:
         machine = f" for {self._system}" if self._system else ""
         return f"<NixPackageSet {self.source.described}{machine}>"
+
+    @functools.cached_property
+    def store(self) -> LocalStore:
+        """The store by itself: all its packages, by their store paths alone."""
+        return LocalStore(self.location)
 
     # Looking up
 
@@ -129,6 +135,8 @@ class NixPackageSet(Selectable, PackageSet):
 
     def select(self, attribute: Path, name: object) -> Any:
         """What `Selectable` gives for an item."""
+        if isinstance(name, StorePath) and not attribute:
+            return self._at(Needed(name))
         if not isinstance(name, str):
             raise ArgumentTypeError(
                 f"An attribute is looked up by its name, not by {type(name).__name__}.",
@@ -136,8 +144,7 @@ class NixPackageSet(Selectable, PackageSet):
                 hint='For example pkgs["hello"].',
             )
         if not attribute and name.startswith("/"):
-            path = self.store.parse(name)
-            return NixAttribute(self, (str(path),), Needed(path))
+            return self._at(Needed(self.parse(name)))
         return self._value((*attribute, *attribute_path(name)))
 
     def select_name(self, attribute: Path, name: str) -> Any:
@@ -223,7 +230,7 @@ class NixPackageSet(Selectable, PackageSet):
         kind, names = said["kind"], tuple(said.get("names", ()))
         if kind == "derivation":
             try:
-                path = self.store.parse(said["place"])
+                path = self.parse(said["place"])
             except InvalidStorePathError:
                 return Answer("floating", names=names)
             return Answer(kind, None, names, (Needed(path, said["recipe"], said["output"]),))
@@ -234,18 +241,18 @@ class NixPackageSet(Selectable, PackageSet):
 
     def _put_in(self, place: str, how: dict[str, Any]) -> Iterator[Needed]:
         """What the context of a text says was put into it."""
-        path = self.store.parse(place)
+        path = self.parse(place)
         if how.get("path") or how.get("allOutputs"):
             yield Needed(path)
         if outputs := how.get("outputs"):
-            paths = self.store.database.outputs(path)
+            paths = self.database.outputs(path)
             for output in outputs:
                 yield Needed(paths[output], place, output)
 
     def _options(self) -> list[str]:
         options = []
-        if self.store.location.uri:
-            options += ["--store", self.store.location.uri]
+        if self.location.uri:
+            options += ["--store", self.location.uri]
         if self.source.is_flake:
             options += ["--extra-experimental-features", "nix-command flakes"]
         return options
@@ -280,13 +287,13 @@ class NixPackageSet(Selectable, PackageSet):
     def _collected(self, wanted: Sequence[Needed]) -> bool:
         """Whether garbage was collected since Nix was asked, with what has yet to be built."""
         found = self._in_store(wanted)
-        recipes = [self.store.parse(n.derivation) for n in wanted
+        recipes = [self.parse(n.derivation) for n in wanted
                    if n.derivation and n.path not in found]  # fmt: skip
-        return len(self.store.database.infos(recipes)) < len(set(recipes))
+        return len(self.database.infos(recipes)) < len(set(recipes))
 
     def _in_store(self, wanted: Sequence[Needed]) -> dict[StorePath, LocalStorePackage]:
-        infos = self.store.database.infos([n.path for n in wanted])
-        return {path: LocalStorePackage(info, self.store) for path, info in infos.items()}
+        infos = self.database.infos([n.path for n in wanted])
+        return {path: LocalStorePackage(info, self) for path, info in infos.items()}
 
     def _realised(
         self, package: NixAttribute, found: Mapping[StorePath, LocalStorePackage]
@@ -296,12 +303,12 @@ class NixPackageSet(Selectable, PackageSet):
         except KeyError as error:
             raise NixError(
                 f"Nix has built {package.attribute[-1]}, but {error.args[0]} is not in the store "
-                f"{self.store!r}.",
+                f"{self.location.real_dir}.",
                 package=package.attribute[-1],
             ) from None
         if others:
             # A text that leads into several packages stands for all of them.
-            first = LocalStorePackage(first.info, self.store)
+            first = LocalStorePackage(first.info, self)
             first.needs = tuple(others)
         return first
 
@@ -322,11 +329,11 @@ class NixPackageSet(Selectable, PackageSet):
 
     async def closure(self, packages: Sequence[Package]) -> Closure:
         """The packages with all that they refer to, realised if they are not."""
-        return await self.store.closure(await self.realise(packages))
+        return await super().closure(await self.realise(packages))
 
     async def fetch(self, packages: Iterable[Package], *, progress: Progress | None = None) -> None:
         """See that the packages are in the store."""
-        await self.store.fetch(await self.realise(list(packages), progress=progress))
+        await super().fetch(await self.realise(list(packages), progress=progress))
 
 
 def _arguments(system: object, config: object) -> dict[str, object]:
