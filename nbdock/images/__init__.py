@@ -6,15 +6,19 @@ from nbdock.images.exporting import RootFilesystem, export_image
 from nbdock.images.image import Image, ImageLayer
 from nbdock.images.installed import installed_closure
 from nbdock.images.loading import load_image
-from nbdock.images.planning import closure, plan_layers
+from nbdock.images.merging import MergedImages, merge_images
+from nbdock.images.nixshell import build_nix_shell_image
+from nbdock.images.planning import closure, plan_layers, to_planner
 
 __all__ = [
     "Image",
     "ImageLayer",
+    "MergedImages",
     "RootFilesystem",
     "argument_names",
     "build_image",
     "build_layered_image",
+    "build_nix_shell_image",
     "cell_name",
     "closure",
     "context_packages",
@@ -22,5 +26,7 @@ __all__ = [
     "from_cell",
     "installed_closure",
     "load_image",
+    "merge_images",
     "plan_layers",
+    "to_planner",
 ]

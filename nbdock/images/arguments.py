@@ -32,6 +32,7 @@ __all__ = [
     "EPOCH",
     "Contents",
     "Moment",
+    "Unreferenced",
     "argument_names",
     "cell_name",
     "checked",
@@ -48,6 +49,13 @@ R = TypeVar("R")
 
 Contents = Package | str | os.PathLike[str] | Sequence[object] | None
 """What ``contents`` may be: packages and paths of directories, one or a list."""
+
+
+class Unreferenced(str):
+    """Text whose store paths are not for the image, such as those that are yet to be built."""
+
+    __slots__ = ()
+
 
 EPOCH = "1970-01-01T00:00:01Z"
 """When everything was made, unless said otherwise: one second past the epoch, as in dockerTools."""
@@ -228,7 +236,9 @@ def _flatten(argument: str, value: object) -> Iterator[Package]:
             raise ArgumentTypeError(
                 f"{cell_name(argument)} holds an empty path.", argument=argument
             )
-        yield directory(cast("str", path))
+        # "${pkgs.hello}" is the package itself, wherever its files are.
+        meant = [package for package in context_packages(value) if str(package) == path]
+        yield from meant[:1] or [directory(cast("str", path))]
     elif isinstance(value, Sequence):
         for item in value:
             yield from _flatten(argument, item)

@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from nbdock.filetree import BytesContent, Entry, EntryKind
-from nbdock.packages.package import Package
+from nbdock.packages.package import Package, PackageSet
 
 __all__ = ["FilesPackage", "folder", "named_packages", "regular", "symlink"]
 
@@ -59,14 +59,20 @@ class FilesPackage(Package):
         Files (whose content is `BytesContent`), links and directories, in any order.
     needs
         The packages that the links lead into.
+    package_set
+        A set that has something to say of images with the package (`PackageSet.root_entries`).
     """
 
     version = ""
     root = "/"
 
-    def __init__(self, name: str, entries: Iterable[Entry], *, needs: tuple[Package, ...] = ()):
+    def __init__(
+        self, name: str, entries: Iterable[Entry], *, needs: tuple[Package, ...] = (),
+        package_set: PackageSet | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self.needs = needs
+        self.package_set = package_set
         self._entries = _with_parents(entries)
         digest = hashlib.sha256()
         for entry in self._entries:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdock.packages.environment.certificates import ca_certificates
 from nbdock.packages.environment.fakenss import FakeNss, fake_nss
-from nbdock.packages.environment.helper import Helper
+from nbdock.packages.environment.helper import Helper, look_up
 from nbdock.packages.environment.programs import bin_sh, usr_bin_env
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "ca_certificates",
     "FakeNss",
     "Helper",
+    "look_up",
 ]
 
 

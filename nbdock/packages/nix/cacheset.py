@@ -77,6 +77,8 @@ class CachePackageSet(PackageSet):
     <CachePackageSet https://cache.example.org for aarch64-linux>
     """
 
+    distribution = "nixpkgs"
+
     def __init__(
         self,
         caches: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
@@ -98,7 +100,8 @@ class CachePackageSet(PackageSet):
             raise ArgumentTypeError("There is no binary cache to take packages from.",
                                     argument="cache")  # fmt: skip
         self.channel = Channel(channel or now.nix_channel, store_dir=store_dir)
-        self.system = self.architecture = system or host_system()
+        self.system = system or host_system()
+        self.architecture = self.system.partition("-")[0]
         self.keys = TrustedKeys(keys.split() if isinstance(keys, str) else keys)
         self.store_dir = store_dir
         self._note = note

@@ -57,11 +57,6 @@ class Derivation:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
 
-    @property
-    def name(self) -> str:
-        """What is built, such as ``hello-2.10``."""
-        return self.environment.get("name", "")
-
     @classmethod
     def parse(cls, data: bytes, *, store_dir: str = "/nix/store") -> Derivation:
         """A derivation from the content of its file.

@@ -50,7 +50,6 @@ def test_it_says_what_nix_says(nix: Nix) -> None:
         assert (read.system, read.builder) == (facts["system"], facts["builder"])
         assert list(read.arguments) == facts["args"]
         assert read.environment == facts["env"]
-        assert read.name == facts["env"]["name"]
 
 
 def test_outputs_without_a_place_are_refused(nix: Nix) -> None:
