@@ -72,8 +72,25 @@ let
 
   writeText = name: text: runCommand name { inherit text; passAsFile = [ "text" ]; } ''cp "$textPath" $out'';
 
+  writeTextDir = path: text: runCommand (baseNameOf path) { inherit text; passAsFile = [ "text" ]; }
+    ''install -D -m 644 "$textPath" $out/${path}'';
+
+  writeScriptBin = name: text: runCommand name { inherit text; passAsFile = [ "text" ]; }
+    ''install -D -m 755 "$textPath" $out/bin/${name}'';
+
+  # Links to what is in several packages, as in nixpkgs; only the top two levels are directories.
+  buildEnv = { name, paths }: runCommand name { inherit paths; } ''
+    mkdir $out
+    for path in $paths; do
+      for directory in $path/*/; do
+        mkdir -p $out/$(basename $directory)
+        ln -s $directory* $out/$(basename $directory)/
+      done
+    done
+  '';
+
   pkgs = {
-    inherit glibc mkDerivation runCommand writeText system;
+    inherit glibc system mkDerivation runCommand writeText writeTextDir writeScriptBin buildEnv;
     stdenv = { inherit mkDerivation; cc.cc = gcc; };
     lib = { };
 
