@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         closure,
         export_image,
         load_image,
+        merge_images,
         plan_layers,
     )
     from nbdock.layering import LayerPlan, planners
@@ -76,6 +77,7 @@ __all__ = [
     "fake_nss",
     "layer_table",
     "load_image",
+    "merge_images",
     "package_table",
     "plan_layers",
     "planners",
@@ -89,7 +91,7 @@ __all__ = [
 
 _ROOMS = {
     "nbdock.images": (
-        "export_image",
+        "export_image", "merge_images",
         "build_image", "build_layered_image", "build_nix_shell_image", "export_image",
         "load_image", "closure", "plan_layers", "Image",
     ),

@@ -13,6 +13,7 @@ from nbdock.images.planning import closure, plan_layers, to_planner
 __all__ = [
     "Image",
     "ImageLayer",
+    "RootFilesystem",
     "MergedImages",
     "RootFilesystem",
     "argument_names",

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from nbdock.concurrency import in_worker
@@ -92,37 +92,42 @@ async def _in_order(pieces: Iterator[T]) -> AsyncIterator[T]:
 
 
 async def load_into_engine(
-    image: Image, engine: str | None = None, *, progress: Progress | None = None
-) -> str:
-    """Load an image into an engine (see `Image.load`)."""
+    images: Sequence[Image],
+    engine: str | None = None,
+    *,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Load images into an engine (see `Image.load`); what it calls them now."""
     from nbdock.transport import UnixSocket
 
     socket = find_engine(engine)
-    members = await docker_archive_members(image)
+    members = await docker_archive_members(images)
+    what = " and ".join(map(str, images))
     total = archive_size_bytes(members)
 
     async def body() -> AsyncIterator[bytes]:
         done = 0
-        async for piece in _in_order(archive_pieces(image.store, members)):
+        async for piece in _in_order(archive_pieces(images[0].store, members)):
             done += len(piece)
             if progress:
-                progress(f"Loading {image}", done, total)
+                progress(f"Loading {what}", done, total)
             yield bytes(piece)
 
     try:
         answer = await UnixSocket(socket).post("/images/load?quiet=1", body())
     except (ConnectionFailedError, HttpStatusError) as error:
         raise EngineError(
-            f"The engine did not take {image}: {_reason(error)}", socket=socket
+            f"The engine did not take {what}: {_reason(error)}", socket=socket
         ) from error
-    names = []
+    names: list[str] = []
     for line in answer.splitlines():
         message = json.loads(line) if line.strip() else {}
         if "error" in message:
-            raise EngineError(f"The engine did not take {image}: {message['error']}", socket=socket)
+            raise EngineError(f"The engine did not take {what}: {message['error']}", socket=socket)
         names.append(str(message.get("stream", "")).strip())
-    loaded = [n.partition(":")[2].strip() for n in names if n.startswith("Loaded image")]
-    return loaded[0] if loaded else str(image)
+    # Docker says them line by line, Podman with commas between.
+    loaded = [n.partition(":")[2].split(",") for n in names if n.startswith("Loaded image")]
+    return [name.strip() for line in loaded for name in line] or [str(image) for image in images]
 
 
 def _reason(error: ConnectionFailedError | HttpStatusError) -> str:

@@ -210,17 +210,18 @@ class Image:
         StorageFullError
             No room; an existing file is as it was.
         """
-        from nbdock.images.saving import save_image
+        from nbdock.images.saving import save_images
 
         place = Path(path if path is not None else self._archive_name())
-        return await save_image(
-            self, place, format=format, compression=compression, progress=progress
+        return await save_images(
+            [self], place, format=format, compression=compression, progress=progress
         )
 
     def _archive_name(self) -> str:
         """What dockerTools calls the archive of an image of this name."""
-        suffixes = {"none": ".tar", "gz": ".tar.gz", "zstd": ".tar.zst"}
-        suffix = suffixes[str(self.arguments.get("compressor", "gz"))]
+        from nbdock.images.saving import ARCHIVE_SUFFIXES
+
+        suffix = ARCHIVE_SUFFIXES[str(self.arguments.get("compressor", "gz"))]
         return f"docker-image-{self.name.rpartition('/')[2] or self.id.hex}{suffix}"
 
     async def load(self, engine: str | None = None, *, progress: Progress | None = None) -> str:
@@ -244,7 +245,7 @@ class Image:
         """
         from nbdock.images.engine import load_into_engine
 
-        return await load_into_engine(self, engine, progress=progress)
+        return (await load_into_engine([self], engine, progress=progress))[0]
 
     async def file(self, path: str) -> bytes:
         """The content of a file as a container would see it; parents that are links are followed.

@@ -29,7 +29,7 @@ from nbdock.images.ocilayout import OciLayout
 from nbdock.oci import Descriptor, Digest
 from nbdock.packages import Progress
 
-__all__ = ["load_image"]
+__all__ = ["load_image", "load_images"]
 
 
 async def load_image(
@@ -70,12 +70,30 @@ async def load_image(
     StorageFullError, ContentError
         No room in the store, or a file that cannot be read.
     """
-    store = store or BlobStore.default()
+    wanted = _Wanted(store or BlobStore.default(), name, tag, progress, os.fspath(source))
+    return (await _load(source, engine, wanted))[0]
+
+
+async def load_images(
+    source: str | os.PathLike[str],
+    *,
+    store: BlobStore | None = None,
+    progress: Progress | None = None,
+) -> list[Image]:
+    """All images of an archive, once for every name; as `load_image` otherwise."""
+    wanted = _Wanted(
+        store or BlobStore.default(), None, None, progress, os.fspath(source), every=True
+    )
+    return await _load(source, None, wanted)
+
+
+async def _load(source: str | os.PathLike[str], engine: str | None, wanted: _Wanted) -> list[Image]:
     path = Path(os.path.abspath(os.path.expanduser(os.fspath(source))))
-    text = os.fspath(source)
+    text, store = os.fspath(source), wanted.store
     try:
         if path.exists():
-            return await in_worker(_from_path, path, _Wanted(store, name, tag, progress, str(path)))
+            wanted = dataclasses.replace(wanted, where=str(path))
+            return await in_worker(_from_path, path, wanted)
         if text.endswith((".tar", ".gz", ".tgz", ".zst")) or text.startswith(("/", ".", "~")):
             raise ImageNotFoundError(f"There is no file {str(path)!r}.", hint="Check the path.")
         from nbdock.images.engine import export_from_engine
@@ -83,25 +101,32 @@ async def load_image(
         with tempfile.TemporaryFile(dir=store.home / "tmp") as file:
             await export_from_engine(text, engine, file.fileno())
             file.seek(0)
-            return await in_worker(_from_file, file, _Wanted(store, name, tag, progress, text))
+            return await in_worker(_from_file, file, wanted)
     except OSError as error:
         raise storage_error(error, f"load {text!r}", error.filename or store.home) from error
 
 
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
-    """Which image is to be taken into which store; `where` says in errors what it is sought in."""
+    """Which image is to be taken into which store; `where` says in errors what it is sought in.
+
+    Of those that `name` and `tag` allow it is the first, or `every` one.
+    """
 
     store: BlobStore
     name: str | None
     tag: str | None
     progress: Progress | None
     where: str
+    every: bool = False
 
 
-def _from_path(path: Path, wanted: _Wanted) -> Image:
+def _from_path(path: Path, wanted: _Wanted) -> list[Image]:
     if path.is_dir():
         return _choose(OciLayout(DirectorySource(path)), wanted)
+    if wanted.every:
+        with open(path, "rb") as file:
+            return _from_file(file, wanted)
     facts = path.stat()
     recall_key = (
         f"{path}\0{facts.st_dev}\0{facts.st_ino}\0{facts.st_size}\0{facts.st_mtime_ns}"
@@ -110,12 +135,12 @@ def _from_path(path: Path, wanted: _Wanted) -> Image:
     with LayerCache(wanted.store) as cache:
         known = cache.recall("archive 2", recall_key)
         if known is not None and (image := _remembered(known, wanted.store)) is not None:
-            return image
+            return [image]
         with open(path, "rb") as file:
-            image = _from_file(file, wanted)
+            image = _from_file(file, wanted)[0]
         text = "\n".join((image.descriptor.media_type, str(image.digest), image.name, image.tag))
         cache.remember("archive 2", recall_key, text.encode())
-    return image
+    return [image]
 
 
 def _remembered(known: bytes, store: BlobStore) -> Image | None:
@@ -129,7 +154,7 @@ def _remembered(known: bytes, store: BlobStore) -> Image | None:
     return image if all(store.has(b.digest, b.size_bytes) for b in blobs) else None
 
 
-def _from_file(file: BinaryIO, wanted: _Wanted) -> Image:
+def _from_file(file: BinaryIO, wanted: _Wanted) -> list[Image]:
     start = file.read(16)
     file.seek(0)
     if detect(start) == "none":
@@ -146,7 +171,7 @@ def _from_file(file: BinaryIO, wanted: _Wanted) -> Image:
         return _from_tar(plain, wanted)
 
 
-def _from_tar(file: BinaryIO, wanted: _Wanted) -> Image:
+def _from_tar(file: BinaryIO, wanted: _Wanted) -> list[Image]:
     archive = ArchiveSource(file, wanted.where)
     if archive.find("manifest.json"):
         return _choose(DockerArchive(archive), wanted)
@@ -160,18 +185,25 @@ def _from_tar(file: BinaryIO, wanted: _Wanted) -> Image:
     )
 
 
-def _choose(images: ImageFinder, wanted: _Wanted) -> Image:
+def _choose(images: ImageFinder, wanted: _Wanted) -> list[Image]:
     found = list(images.found())
     available = tuple(itertools.chain.from_iterable(f.names for f in found))
+    chosen: list[Image] = []
     for one in found:
         for full in one.names or ("",):
             name, tag = _split(full)
-            if wanted.name in (None, name) and wanted.tag in (None, tag):
+            # An index has an image for every platform under one name: the first is meant.
+            named = full and any(image.reference == full for image in chosen)
+            if wanted.name in (None, name) and wanted.tag in (None, tag) and not named:
                 descriptor = one.take(wanted.store, wanted.progress)
                 image = Image(wanted.store, descriptor, name, tag)
                 if image.reference:
                     wanted.store.set_image(image.reference, descriptor)
-                return image
+                chosen.append(image)
+                if not wanted.every:
+                    return chosen
+    if chosen:
+        return chosen
     if not found:
         raise ImageNotFoundError(f"{wanted.where!r} holds no image.")
     raise ImageNotFoundError(

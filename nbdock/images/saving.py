@@ -1,4 +1,4 @@
-"""Writing an image to a file: a docker-archive, an OCI archive, or an OCI layout directory.
+"""Writing images to a file: a docker-archive, an OCI archive, or an OCI layout directory.
 
 Nothing is visible under the final name before it is whole: bytes go to a temporary name beside it,
 which is renamed at the end.
@@ -30,13 +30,16 @@ from nbdock.content import (
 from nbdock.errors import ArgumentTypeError, ContentError, nearest
 from nbdock.images.archive import ArchiveMember, archive_pieces, archive_size_bytes, write_archive
 from nbdock.images.layerblobs import ensure_compressed, ensure_uncompressed
-from nbdock.oci import ArchiveManifest, Descriptor, Index, Manifest, MediaType
+from nbdock.oci import ArchiveManifest, Descriptor, Digest, Index, Manifest, MediaType
 from nbdock.packages import Progress
 
 if TYPE_CHECKING:
     from nbdock.images.image import Image, ImageLayer
 
-__all__ = ["docker_archive_members", "save_image", "written_whole"]
+__all__ = ["ARCHIVE_SUFFIXES", "docker_archive_members", "save_images", "written_whole"]
+
+ARCHIVE_SUFFIXES = {"none": ".tar", "gz": ".tar.gz", "zstd": ".tar.zst"}
+"""How the archive of a compressor's is called."""
 
 _FORMATS = ("docker-archive", "oci-archive", "oci")
 
@@ -85,21 +88,21 @@ def _choose(path: Path, format: str | None, compression: str | None) -> _Choice:
     return _Choice(format, asked)
 
 
-async def save_image(
-    image: Image,
+async def save_images(
+    images: Sequence[Image],
     path: Path,
     *,
     format: str | None = None,  # noqa: A002
     compression: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Save an image (see `Image.save`)."""
+    """Save images of one store as one archive (see `Image.save`)."""
     choice = _choose(path, format, compression)
     async with written_whole(path, layout=choice.format == "oci") as (place, temporary):
         if choice.format == "oci":
-            await _write_layout(image, choice, temporary)
+            await _write_layout(images, choice, temporary)
         else:
-            await _write_file(image, choice, temporary, progress)
+            await _write_file(images, choice, temporary, progress)
     return place
 
 
@@ -169,18 +172,19 @@ def _replace_directory(new: Path, path: Path) -> None:
 
 
 async def _write_file(
-    image: Image, choice: _Choice, temporary: Path, progress: Progress | None
+    images: Sequence[Image], choice: _Choice, temporary: Path, progress: Progress | None
 ) -> None:
+    store = images[0].store
     if choice.format == "oci-archive":
-        members, compression = await oci_members(image, choice.compression), "none"
+        members, compression = await oci_members(images, choice.compression), "none"
     else:
-        members, compression = await docker_archive_members(image), choice.compression or "none"
+        members, compression = await docker_archive_members(images), choice.compression or "none"
     if compression == "none":
-        await write_archive(image.store, members, temporary)
+        await write_archive(store, members, temporary)
     else:
         stop = threading.Event()
         await in_stoppable_worker(
-            stop, _write_compressed, image.store, members, compression, temporary, progress, stop
+            stop, _write_compressed, store, members, compression, temporary, progress, stop
         )
 
 
@@ -195,7 +199,7 @@ def _write_compressed(
     total = archive_size_bytes(members)
     done = 0
     with (
-        open(path, "xb", buffering=0) as sink,
+        open(path, "xb") as sink,  # buffered, for it writes all or fails: a raw file may not
         compressor(compression, sink.write) as stream,
     ):
         for piece in archive_pieces(store, members):
@@ -225,34 +229,72 @@ async def _each_layer(image: Image, compression: str) -> list[Descriptor]:
     )
 
 
-async def docker_archive_members(image: Image) -> list[ArchiveMember]:
-    """The members of the docker-archive of an image: what ``docker load`` takes."""
-    layers = await _each_layer(image, "none")
-    config = image.config.to_bytes()
-    config_name = f"{image.id.hex}.json"
-    names = [f"{layer.digest.hex}/layer.tar" for layer in layers]
-    manifest = ArchiveManifest(
-        config=config_name,
-        repo_tags=(image.reference,) if image.name and image.tag else (),
-        layers=tuple(names),
-    )
-    # A layer that stands twice in the image stands once in the archive.
-    blobs = dict(zip(names, layers, strict=True))
+async def docker_archive_members(images: Sequence[Image]) -> list[ArchiveMember]:
+    """The members of a docker-archive of images: what ``docker load`` takes.
+
+    A layer that stands in several places, in one image or more, stands once in the archive; so
+    does a configuration, with all the names that its image has here.
+    """
+    blobs: dict[str, Descriptor] = {}
+    configs: dict[str, bytes] = {}
+    manifests: dict[str, ArchiveManifest] = {}
+    for image in images:
+        layers = await _each_layer(image, "none")
+        names = [f"{layer.digest.hex}/layer.tar" for layer in layers]
+        blobs.update(zip(names, layers, strict=True))
+        config_name = f"{image.id.hex}.json"
+        configs[config_name] = image.config.to_bytes()
+        known = manifests.get(config_name)
+        tags = dict.fromkeys(known.repo_tags if known else ())
+        if image.name and image.tag:
+            tags[image.reference] = None
+        manifests[config_name] = ArchiveManifest(
+            config=config_name, repo_tags=tuple(tags), layers=tuple(names)
+        )
     return [
         *(
             ArchiveMember(name, layer.size_bytes, blob=layer.digest)
             for name, layer in blobs.items()
         ),
-        ArchiveMember.of(config_name, config),
-        ArchiveMember.of("manifest.json", ArchiveManifest.dump([manifest])),
+        *(ArchiveMember.of(name, data) for name, data in configs.items()),
+        ArchiveMember.of("manifest.json", ArchiveManifest.dump(manifests.values())),
     ]
 
 
-async def oci_members(image: Image, compression: str | None) -> list[ArchiveMember]:
-    """The files of the OCI layout of an image; its layers compressed anew if asked for."""
+async def oci_members(images: Sequence[Image], compression: str | None) -> list[ArchiveMember]:
+    """The files of the OCI layout of images; their layers compressed anew if asked for."""
+    entries: list[Descriptor] = []
+    documents: dict[str, bytes] = {}
+    blobs: dict[Digest, int] = {}
+    for image in images:
+        manifest, data, descriptor = await _oci_manifest(image, compression)
+        annotations = {}
+        if image.tag:
+            # The layout's reference is the tag; tools that know full names read the other one.
+            annotations = {
+                "io.containerd.image.name": image.reference,
+                "org.opencontainers.image.ref.name": image.tag,
+            }
+        entries.append(dataclasses.replace(descriptor, annotations=annotations))
+        documents[_blob_name(descriptor.digest)] = data
+        blobs |= {blob.digest: blob.size_bytes for blob in (*manifest.layers, manifest.config)}
+    return [
+        ArchiveMember.of("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
+        ArchiveMember.of("index.json", Index(manifests=tuple(entries)).to_bytes()),
+        *(ArchiveMember.of(name, data) for name, data in documents.items()),
+        *(ArchiveMember(_blob_name(digest), size, blob=digest) for digest, size in blobs.items()),
+    ]
+
+
+def _blob_name(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+async def _oci_manifest(
+    image: Image, compression: str | None
+) -> tuple[Manifest, bytes, Descriptor]:
+    """An image's manifest, as it is or with its layers in another form."""
     manifest: Manifest = image.manifest
-    data = image.store.read(image.digest, limit_bytes=settings.current().json_limit_bytes)
-    descriptor = image.descriptor
     if compression is not None:
         layers = await _each_layer(image, compression)
         if tuple(layer.digest for layer in layers) != tuple(b.digest for b in manifest.layers):
@@ -261,32 +303,15 @@ async def oci_members(image: Image, compression: str | None) -> list[ArchiveMemb
                 layers=tuple(layers),
                 annotations=manifest.annotations,
             )
-            data = manifest.to_bytes()
-            descriptor = manifest.descriptor()
-    annotations = {}
-    if image.tag:
-        # The layout's reference is the tag; tools that know full names read the other two.
-        annotations = {
-            "io.containerd.image.name": image.reference,
-            "org.opencontainers.image.ref.name": image.tag,
-        }
-    entry = Descriptor(
-        descriptor.media_type, descriptor.digest, descriptor.size_bytes, annotations=annotations
-    )
-    blobs = {blob.digest: blob.size_bytes for blob in (*manifest.layers, manifest.config)}
-    return [
-        ArchiveMember.of("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
-        ArchiveMember.of("index.json", Index(manifests=(entry,)).to_bytes()),
-        ArchiveMember.of(f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}", data),
-        *(
-            ArchiveMember(f"blobs/{digest.algorithm}/{digest.hex}", size, blob=digest)
-            for digest, size in blobs.items()
-        ),
-    ]
+            return manifest, manifest.to_bytes(), manifest.descriptor()
+    data = image.store.read(image.digest, limit_bytes=settings.current().json_limit_bytes)
+    own = image.descriptor
+    return manifest, data, Descriptor(own.media_type, own.digest, own.size_bytes)
 
 
-async def _write_layout(image: Image, choice: _Choice, directory: Path) -> None:
-    members = await oci_members(image, choice.compression)
+async def _write_layout(images: Sequence[Image], choice: _Choice, directory: Path) -> None:
+    members = await oci_members(images, choice.compression)
+    store = images[0].store
 
     def write(member: ArchiveMember) -> None:
         place = directory / member.name
@@ -295,7 +320,7 @@ async def _write_layout(image: Image, choice: _Choice, directory: Path) -> None:
             if member.blob is None:
                 file.write(member.data)
             else:
-                image.store.copy_blob_to(member.blob, file.fileno(), size_bytes=member.size_bytes)
+                store.copy_blob_to(member.blob, file.fileno(), size_bytes=member.size_bytes)
 
     await gather_limited(
         [functools.partial(in_worker, write, member) for member in members],
