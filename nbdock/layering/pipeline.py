@@ -17,7 +17,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NoReturn, TypeAlias, TypeGuard
+from typing import NoReturn, TypeAlias, TypeGuard, cast
 
 from nbdock.errors import ArgumentError, ArgumentTypeError, nearest
 from nbdock.layering import operations as op
@@ -62,14 +62,16 @@ class Pipeline:
     """
 
     def __init__(self, operations: object, *, argument: str = "layeringPipeline") -> None:
-        self._reading = _Reading(argument)
+        reading = _Reading(argument)
         try:
-            self._steps = self._reading.steps(self._reading.loaded(operations), argument)
+            loaded = reading.loaded(operations)
+            self._steps = reading.steps(loaded, argument)
         except RecursionError:
-            self._reading.refuse(argument, "is nested too deeply")
+            reading.refuse(argument, "is nested too deeply")
+        self._names = [operation[0] for operation in cast("Sequence[Sequence[str]]", loaded)]
 
     def __repr__(self) -> str:
-        return f"<Pipeline of {len(self._steps)} operations>"
+        return f"<Pipeline: {', '.join(self._names) or 'all in one layer'}>"
 
     def __call__(self, closure: Closure, limit: int) -> LayerPlan:
         """The plan of the pipeline, with at most `limit` layers.

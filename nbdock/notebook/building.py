@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from nbdock.concurrency import in_worker
 from nbdock.errors import NbdockError
-from nbdock.images import Image, closure, context_packages, from_cell, plan_layers
+from nbdock.images import Image, closure, context_packages, from_cell, plan_layers, to_planner
 from nbdock.layering import LayerPlan, check_layer_limit
 from nbdock.nixlang import CellArguments, Expression
 from nbdock.notebook.errors import in_cell, without_groups
@@ -78,7 +79,8 @@ async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
     # How many layers an archive has is only known once it is read.
     base_layers = len(base.layers) if isinstance(base, Image) else 0
     room = check_layer_limit(given.get("max_layers"), base_layers)
-    return await plan_layers(contents, max_layers=room + 1)
+    strategy = await in_worker(to_planner, given.get("layering"), given.get("layering_pipeline"))
+    return await plan_layers(contents, max_layers=room + 1, strategy=strategy)
 
 
 async def _deliver(image: Image, flags: BuildFlags, progress: Progress) -> str:

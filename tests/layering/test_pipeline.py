@@ -123,7 +123,7 @@ def test_a_pipeline_of_a_file_or_a_text(tmp_path: Path) -> None:
     for given in (file, str(file), json.dumps(operations), f"\n {json.dumps(operations)}\n"):
         assert run(given) == ["c", "bad"]
     assert run(tuple(map(tuple, operations))) == ["c", "bad"]
-    assert repr(Pipeline(operations)) == "<Pipeline of 2 operations>"
+    assert repr(Pipeline(operations)) == "<Pipeline: popularity_contest, limit_layers>"
 
 
 @pytest.mark.parametrize(
