@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from support.apt_archive import Archive, Signer
+from support.nix import NixCache
 
 import nbdock
 from nbdock.errors import ArgumentTypeError, PackageNotFoundError, UnknownArgumentError
 from nbdock.filetree import Entry, EntryKind
 from nbdock.nixlang import read_arguments
 from nbdock.packages import Closure, Package, PackageSet, Progress, realise, resolve_closure
+from nbdock.packages.nix.cacheset import CachePackageSet
 
 CERTIFICATES = "usr/share/ca-certificates/mozilla"
 
@@ -326,3 +328,20 @@ async def test_the_bundle_is_the_one_that_debian_makes(tmp_path: Path, apt_home:
     made = (place / "certs/ca-certificates.crt").read_text()
     assert made.count("BEGIN CERTIFICATE") > 100
     assert content(bundle)["etc/ssl/certs/ca-certificates.crt"] == made
+
+
+async def test_helpers_from_a_binary_cache(nix_cache: NixCache, nbdock_home: Path) -> None:
+    """Where nothing knows attributes: a channel's list has packages under their own names."""
+    pkgs = CachePackageSet(
+        nix_cache.url, channel=nix_cache.channel_url, trusted_keys=[nix_cache.public_key]
+    )
+    helpers = [nbdock.bin_sh, nbdock.usr_bin_env, nbdock.ca_certificates]
+    settled = await realise([helper.override(packages=pkgs) for helper in helpers])
+    links = {name: link for package in settled for name, link in content(package).items()}
+    names = {name: link.rpartition("/nix/store/")[2][33:] for name, link in links.items()}
+    assert names["bin/sh"].startswith("bash-interactive-5")
+    assert names["bin/sh"].endswith("/bin/bash")
+    assert names["usr/bin/env"].startswith("coreutils-")
+    assert names["etc/ssl/certs/ca-certificates.crt"].startswith("nss-cacert-3.92/etc/ssl")
+    closure = await resolve_closure([nbdock.bin_sh.override(packages=pkgs)])
+    assert any(package.name == "glibc" for package in closure.packages)
