@@ -31,10 +31,13 @@ if TYPE_CHECKING:
         usr_bin_env,
     )
     from nbdock.packages.nix import (
+        LocalStore,
         PathInfo,
         StorePackage,
         StorePath,
+        default_nixpkgs,
         nar_hash,
+        nixpkgs,
         registration_entries,
         store_path,
     )
@@ -47,6 +50,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "resolve_closure",
     "realise",
     "apt",
+    "nixpkgs",
+    "default_nixpkgs",
     "directory",
     "text_file",
     "script",
@@ -62,6 +67,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "InstalledPackage",
     "installed_from_records",
     "records_closure",
+    "LocalStore",
     "StorePackage",
     "StorePath",
     "PathInfo",
@@ -73,7 +79,17 @@ __all__ = [  # noqa: RUF022, in order of importance
 ]
 
 _ENVIRONMENT = {"shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates"}
-_NIX = {"store_path", "StorePackage", "StorePath", "PathInfo", "registration_entries", "nar_hash"}
+_NIX = {
+    "nixpkgs",
+    "default_nixpkgs",
+    "LocalStore",
+    "store_path",
+    "StorePackage",
+    "StorePath",
+    "PathInfo",
+    "registration_entries",
+    "nar_hash",
+}
 _SHELL = {"NixShell", "nix_shell"}
 
 

@@ -16,11 +16,14 @@ from nbdock.packages.nix.makepath import (
 )
 from nbdock.packages.nix.narreader import read_nar
 from nbdock.packages.nix.narwriter import dump_path, nar_hash, write_nar
+from nbdock.packages.nix.opening import default_nixpkgs, nixpkgs
 from nbdock.packages.nix.registration import registration_entries
 from nbdock.packages.nix.storepackage import PathInfo, StorePackage
 from nbdock.packages.nix.storepath import STORE_DIR, StorePath, split_name
 
 __all__ = [  # noqa: RUF022, in order of importance
+    "nixpkgs",
+    "default_nixpkgs",
     "store_path",
     "StorePackage",
     "StorePath",
