@@ -52,6 +52,7 @@ async def plan_layers(
     strategy
         The planner: a name of `planners` (``"popularity"``, ``"auto"``), the operations of a
         pipeline, or a function of a closure and a limit that gives a list of lists of packages.
+        For ``"auto"`` a small top layer is assumed; a build knows how large its own is.
 
     Raises
     ------
