@@ -61,7 +61,7 @@ EPOCH = "1970-01-01T00:00:01Z"
 """When everything was made, unless said otherwise: one second past the epoch, as in dockerTools."""
 
 _CELL_NAMES = {"include_nix_db": "includeNixDB", "build_vm_memory_size": "buildVMMemorySize"}
-_NOT_IN_CELLS = {"progress", "store"}
+_NOT_IN_CELLS = {"on_layer", "progress", "store"}
 
 
 def cell_name(parameter: str) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -38,7 +38,7 @@ from nbdock.images.arguments import (
 from nbdock.images.assembly import MadeLayer, assemble
 from nbdock.images.base import base_image
 from nbdock.images.customisation import Customisation, set_entries
-from nbdock.images.image import Image
+from nbdock.images.image import Image, ImageLayer
 from nbdock.images.layer import contents_comment, in_store, make_layers
 from nbdock.images.planning import image_roots, part_of, plan_closure, to_planner
 from nbdock.images.references import command_closure, config_packages
@@ -83,6 +83,7 @@ async def build_layered_image(
     meta: object = None,
     store: BlobStore | None = None,
     progress: Progress | None = None,
+    on_layer: Callable[[ImageLayer], object] | None = None,
 ) -> Image:
     """Build an image whose packages lie in many layers, so that images share them.
 
@@ -117,6 +118,9 @@ async def build_layered_image(
         Where blobs are kept; by default the store under `settings.home`.
     progress
         Called with what is being done, bytes done and bytes in all.
+    on_layer
+        Called with every layer but the top one once it is in the store, the base's first; from
+        any thread. `stream_layered_image` is made of it.
 
     Returns
     -------
@@ -143,6 +147,8 @@ async def build_layered_image(
         base = await base_image(from_image, store=request.store)
         base_layers = len(base.layers) if base else 0
         room = check_layer_limit(max_layers, base_layers)
+        for layer in base.layers if base and on_layer else ():
+            on_layer(layer)
 
         roots, closure = await _resolve(request, roots, config, base)
         used = await command_closure(request, extra_commands)
@@ -170,7 +176,8 @@ async def build_layered_image(
             planner = functools.partial(auto_plan, image_roots=around)
         plan = await in_worker(plan_closure, part_of(closure, packages), room, planner)
         records, (top, _) = await gather_all(
-            make_layers(request, plan.layers, policy, links), customisation.make(request)
+            make_layers(request, plan.layers, policy, links, base_layers=base_layers),
+            customisation.make(request),
         )
         made = [
             MadeLayer(record, contents_comment(layer))

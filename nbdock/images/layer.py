@@ -210,6 +210,8 @@ async def make_layers(
     layers: Sequence[Sequence[Package]],
     policy: TarPolicy,
     links: Mapping[bytes, bytes],
+    *,
+    base_layers: int = 0,
 ) -> list[LayerRecord]:
     """The layers of a plan: from the cache where their recipe is known, else made now.
 
@@ -221,6 +223,8 @@ async def make_layers(
         Of the files of store packages.
     links
         The symlinks to directories of the image, through which packages at ``/`` are put.
+    base_layers
+        How many layers lie below them.
 
     Packages of new layers are fetched by their sets first; layers are written side by side.
     """
@@ -228,6 +232,9 @@ async def make_layers(
     known = request.cache.get_many(keys)
     new = [i for i, key in enumerate(keys) if key not in known]
     missing = [package for i in new for package in layers[i]]
+    for i, key in enumerate(keys):
+        if key in known:
+            request.layer_made(base_layers + i, known[key].diff_id, known[key].size_bytes)
     await fetch_packages(missing, progress=request.progress)
 
     stop = threading.Event()
@@ -245,12 +252,15 @@ async def make_layers(
     def make(index: int) -> LayerRecord:
         record = _write_layer(request.store, layers[index], policy, links, stop, on_bytes)
         request.cache.put(keys[index], record)
+        request.layer_made(base_layers + index, record.diff_id, record.size_bytes)
         return record
 
-    largest_first = sorted(new, key=lambda i: -sum(p.size_bytes for p in layers[i]))
+    # Who takes the layers as they come wants the lowest first.
+    in_order = request.layers_to is not None
+    first = sorted(new, key=lambda i: i if in_order else -sum(p.size_bytes for p in layers[i]))
     made = await gather_limited(
-        [functools.partial(in_stoppable_worker, stop, make, i) for i in largest_first],
+        [functools.partial(in_stoppable_worker, stop, make, i) for i in first],
         limit=settings.current().workers,
     )
-    records = dict(zip(largest_first, made, strict=True))
+    records = dict(zip(first, made, strict=True))
     return [records[i] if i in records else known[key] for i, key in enumerate(keys)]

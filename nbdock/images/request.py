@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
 from nbdock.content import BlobStore, LayerCache
 from nbdock.errors import ArgumentTypeError, InvalidPlatformError
 from nbdock.images.arguments import Moment, expect, to_moment, to_name
-from nbdock.oci import ContainerConfig, Platform
+from nbdock.images.image import ImageLayer
+from nbdock.oci import ContainerConfig, Descriptor, Digest, MediaType, Platform
 from nbdock.packages import Progress
 
 __all__ = ["BuildRequest"]
 
 _COMPRESSORS = ("gz", "none", "zstd")
-_NOT_ARGUMENTS = ("store", "progress")
+_NOT_ARGUMENTS = ("store", "progress", "on_layer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,7 @@ class BuildRequest:
     cache: LayerCache
     arguments: Mapping[str, object]
     progress_to: Progress | None
+    layers_to: Callable[[ImageLayer], object] | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> BuildRequest:
@@ -82,6 +84,7 @@ class BuildRequest:
             LayerCache(store),
             given,
             arguments["progress"],
+            arguments.get("on_layer"),
         )
 
     def __enter__(self) -> BuildRequest:
@@ -99,6 +102,12 @@ class BuildRequest:
         """Tell whoever asked how far the build is."""
         if self.progress_to:
             self.progress_to(what, done, total)
+
+    def layer_made(self, position: int, diff_id: Digest, size_bytes: int) -> None:
+        """Tell whoever asked that a layer of the image is in the store now."""
+        if self.layers_to:
+            blob = Descriptor(MediaType.OCI_LAYER, diff_id, size_bytes)
+            self.layers_to(ImageLayer(position, blob, diff_id))
 
 
 def _is_given(value: object) -> bool:
