@@ -8,9 +8,11 @@ a directory of every symlink that leads to one, wherever in the store that is; w
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import Entry, EntryKind, TarPolicy, overlay
 from nbdock.images.layer import MADE_AT, in_store, policy_changes
 from nbdock.images.rootlinks import directory_at
@@ -48,8 +50,14 @@ def copied_to_root(
     policy
         Their owner. The time is `MADE_AT` for store packages, and its own for a package that
         stands at ``/`` anyway.
+
+    Raises
+    ------
+    ArgumentTypeError
+        A package is a file, or has one where a package before it has a directory that is not empty.
     """
     layers: list[list[Entry]] = []
+    filled: set[bytes] = set()
     links: dict[bytes, bytes] = {}
     for package in filter(is_copied, packages):
         source: _Source
@@ -64,6 +72,15 @@ def copied_to_root(
             here = _links_to_directories(source, top, entries)
             entries = list(through_links(iter(entries), links))
             links = {**here, **links}
+        for entry in entries:
+            if entry.kind is not EntryKind.DIRECTORY and entry.path in filled:
+                raise ArgumentTypeError(
+                    f"{os.fsdecode(entry.path)!r} of {package.name} cannot be copied to /: "
+                    f"a directory with files in it is there from contents before it.",
+                    argument="copy_to_root",
+                    hint="Leave one of the two out.",
+                )
+        filled.update(os.path.dirname(entry.path) for entry in entries)
         layers.append(entries)
     changes = policy_changes(policy)
     for entry in overlay(layers).entries():

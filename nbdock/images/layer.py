@@ -100,8 +100,9 @@ def package_entries(packages: Sequence[Package], policy: TarPolicy) -> Iterator[
     """
     seen: set[bytes] = set()
     for package in packages:
-        yield from _parents(package, seen)
         changes = policy_changes(policy) if in_store(package) else {}
+        for parent in _parents(package, seen):
+            yield dataclasses.replace(parent, **changes) if changes else parent
         prefix = place_of(package) + b"/" if package.root != "/" else b""
         for entry in package.entries():
             path = (prefix + entry.path).rstrip(b"/")

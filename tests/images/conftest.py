@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def files() -> Callable[[Image], dict[str, Entry]]:
 
     def look(image: Image) -> dict[str, Entry]:
         return {
-            entry.path.decode(): entry
+            os.fsdecode(entry.path): entry
             for position in range(len(image.layers))
             for entry in image.layer_entries(position)
         }

@@ -170,7 +170,7 @@ def open_nix(shared: Path) -> Nix:
             (shared / "nix.conf").write_text(CONFIGURATION)
             coming.rename(nixpkgs)
     root = shared / "root"
-    return Nix(
+    nix = Nix(
         root,
         nixpkgs,
         {
@@ -182,6 +182,10 @@ def open_nix(shared: Path) -> Nix:
             "XDG_CACHE_HOME": f"{shared / 'user-cache'}",
         },
     )
+    # Two that open a new store at once both try to make its directories.
+    with _locked(shared / "nix"):
+        nix.run("nix-store", "--init")
+    return nix
 
 
 @contextlib.contextmanager
