@@ -44,3 +44,19 @@ async def test_entries_are_what_nix_dumps(nix: Nix, nix_cache: NixCache) -> None
     await packages.fetch(every)
     for package in every:
         assert nar_of(package) == nix.run_bytes("nix-store", "--dump", str(nix.path(package.root)))
+
+
+ATTRIBUTES = (
+    "acl", "attr", "bash", "bashInteractive", "busybox", "pkgsStatic.busybox", "cacert",
+    "coreutils", "glibc", "gmp", "hello", "iana-etc", "libselinux", "ncurses", "ncurses.dev",
+    "ncurses.man", "nginx", "openssl", "openssl.out", "openssl.man", "pcre2",
+    "python3Packages.charset-normalizer", "python3Packages.requests", "redis", "shadow",
+    "stdenv.cc.cc.lib", "zlib", "zlib.dev", "zlib.static",
+)  # fmt: skip
+
+
+async def test_names_mean_what_they_mean_to_nix(nix: Nix, nix_cache: NixCache) -> None:
+    packages = packages_of(nix_cache)
+    await packages.load()
+    found = {attribute: str(packages[attribute]) for attribute in ATTRIBUTES}
+    assert found == dict(zip(ATTRIBUTES, nix.build_all(*ATTRIBUTES), strict=True))
