@@ -151,7 +151,7 @@ async def build_layered_image(
             on_layer(layer)
 
         roots, closure = await _resolve(request, roots, config, base)
-        used = await command_closure(request, extra_commands)
+        used = await command_closure(request, extra_commands, closure)
         own = set_entries(closure.packages)
         links = {**await in_worker(directory_links, base, request.cache), **link_targets(own)}
         customisation = Customisation(
@@ -168,7 +168,7 @@ async def build_layered_image(
             made_top, left = await customisation.make(request)
             around = image_roots(
                 contents=[*roots, *left],
-                configured=await realise(context_packages(config)),
+                configured=await realise(context_packages(config), among=closure.packages),
                 config=config,
                 architecture=request.platform.architecture if request.platform else "amd64",
                 top_layer_bytes=made_top.record.size_bytes,
@@ -295,7 +295,7 @@ async def build_image(
         check_layer_limit(settings.current().max_layers_limit, len(base.layers) - 1 if base else 0)
 
         roots, closure = await _resolve(request, roots, config, base)
-        used = await command_closure(request, extra_commands)
+        used = await command_closure(request, extra_commands, closure)
         layer = SingleLayer(
             base, roots, closure, extra_commands, used, uid=policy.uid, gid=policy.gid,
             keep_dirlinks=keep_contents_dirlinks, with_database=include_nix_db,

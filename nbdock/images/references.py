@@ -116,9 +116,14 @@ def _store_hashes(image: Image) -> frozenset[str]:
     )
 
 
-async def command_closure(request: BuildRequest, commands: str) -> Closure:
-    """The store packages that commands were written with, with all they need; mostly none."""
-    named = await realise(context_packages(commands), progress=request.progress)
+async def command_closure(request: BuildRequest, commands: str, closure: Closure) -> Closure:
+    """The store packages that commands were written with, with all they need; mostly none.
+
+    `closure` is that of the rest of the image.
+    """
+    named = await realise(
+        context_packages(commands), among=closure.packages, progress=request.progress
+    )
     roots = [package for package in named if in_store(package)]
     return await resolve_closure(roots, progress=request.progress)
 

@@ -73,11 +73,21 @@ class Closure:
 
 
 async def realise(
-    packages: Iterable[Package], *, progress: Progress | None = None
+    packages: Iterable[Package],
+    *,
+    among: Iterable[Package] = (),
+    progress: Progress | None = None,
 ) -> tuple[Package, ...]:
-    """The packages, one for one, as their sets know them once they are built or looked up."""
+    """The packages, one for one, as their sets know them once they are built or looked up.
+
+    Parameters
+    ----------
+    among
+        What else is in the image, for packages that go by it (`Package.settled`).
+    """
     asked = list(packages)
-    packages = [await package.settled(asked) for package in asked]
+    others = [*asked, *among]
+    packages = [await package.settled(others) for package in asked]
     sets = {id(p.package_set): p.package_set for p in packages if p.package_set is not None}
     found = list(packages)
     for package_set in sets.values():
