@@ -109,6 +109,7 @@ def _checked(one: Located) -> Located:
         problem = f"has {one.info.nar_size_bytes:,} bytes, more than {limit:,}"
         hint = "The largest that is fetched is the setting nix_nar_limit_bytes."
     if problem:
+        forget_narinfos([one])
         raise BinaryCacheError(
             f"{one.info.path} in the binary cache {one.cache.shown} {problem}.",
             package=str(one.info.path),
