@@ -179,6 +179,7 @@ class Image:
         *,
         format: str | None = None,  # noqa: A002 - the public name
         compression: str | None = None,
+        flavor: str | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write the image to a file or directory.
@@ -197,6 +198,9 @@ class Image:
             ``"none"``, ``"gz"`` or ``"zstd"``; by default what the suffix says (``.tar``,
             ``.tar.gz``, ``.tgz``, ``.tar.zst``). In OCI formats it is the layers that are
             compressed, by default as the image holds them.
+        flavor
+            ``"skopeo"``: the docker-archive is, to the byte, the one that ``skopeo copy`` makes of
+            the image, whose checksum dockerTools' `pullImage` asks for. By default nbdock's own.
 
         Returns
         -------
@@ -214,7 +218,7 @@ class Image:
 
         place = Path(path if path is not None else self._archive_name())
         return await save_images(
-            [self], place, format=format, compression=compression, progress=progress
+            [self], place, format=format, compression=compression, flavor=flavor, progress=progress
         )
 
     def _archive_name(self) -> str:

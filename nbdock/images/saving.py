@@ -28,7 +28,14 @@ from nbdock.content import (
     storage_error,
 )
 from nbdock.errors import ArgumentTypeError, ContentError, nearest
-from nbdock.images.archive import ArchiveMember, archive_pieces, archive_size_bytes, write_archive
+from nbdock.images import skopeoarchive
+from nbdock.images.archive import (
+    RECORD_BYTES,
+    ArchiveMember,
+    archive_pieces,
+    archive_size_bytes,
+    write_archive,
+)
 from nbdock.images.layerblobs import ensure_compressed, ensure_uncompressed
 from nbdock.oci import ArchiveManifest, Descriptor, Digest, Index, Manifest, MediaType
 from nbdock.packages import Progress
@@ -36,21 +43,58 @@ from nbdock.packages import Progress
 if TYPE_CHECKING:
     from nbdock.images.image import Image, ImageLayer
 
-__all__ = ["ARCHIVE_SUFFIXES", "docker_archive_members", "save_images", "written_whole"]
+__all__ = [
+    "ARCHIVE_SUFFIXES",
+    "docker_archive_members",
+    "layer_member",
+    "save_images",
+    "skopeo_archive_members",
+    "written_whole",
+]
 
 ARCHIVE_SUFFIXES = {"none": ".tar", "gz": ".tar.gz", "zstd": ".tar.zst"}
 """How the archive of a compressor's is called."""
 
 _FORMATS = ("docker-archive", "oci-archive", "oci")
+_FLAVORS = ("nbdock", "skopeo")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
     format: str
     compression: str | None
+    flavor: str = "nbdock"
 
 
-def _choose(path: Path, format: str | None, compression: str | None) -> _Choice:  # noqa: A002
+def _choose(
+    path: Path,
+    format: str | None,  # noqa: A002
+    compression: str | None,
+    flavor: str | None,
+) -> _Choice:
+    if flavor is not None and flavor not in _FLAVORS:
+        raise ArgumentTypeError(
+            f"There is no flavor {flavor!r} of archives.",
+            argument="flavor",
+            hint=f"Flavors: {', '.join(_FLAVORS)}.",
+        )
+    choice = _choose_format(path, format, compression)
+    if flavor == "skopeo":
+        if choice.format != "docker-archive":
+            raise ArgumentTypeError(
+                f"Skopeo's flavor is one of docker-archives, not of {choice.format}.",
+                argument="flavor",
+                hint='Give format="docker-archive", or a name that ends in ".tar".',
+            )
+        choice = dataclasses.replace(choice, flavor=flavor)
+    return choice
+
+
+def _choose_format(
+    path: Path,
+    format: str | None,  # noqa: A002
+    compression: str | None,
+) -> _Choice:
     if format is not None and format not in _FORMATS:
         close = nearest(format, _FORMATS, count=1)
         raise ArgumentTypeError(
@@ -94,10 +138,11 @@ async def save_images(
     *,
     format: str | None = None,  # noqa: A002
     compression: str | None = None,
+    flavor: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Save images of one store as one archive (see `Image.save`)."""
-    choice = _choose(path, format, compression)
+    """Save images of one store as one archive (see `Image.save`); in skopeo's flavor only one."""
+    choice = _choose(path, format, compression, flavor)
     async with written_whole(path, layout=choice.format == "oci") as (place, temporary):
         if choice.format == "oci":
             await _write_layout(images, choice, temporary)
@@ -175,17 +220,22 @@ async def _write_file(
     images: Sequence[Image], choice: _Choice, temporary: Path, progress: Progress | None
 ) -> None:
     store = images[0].store
+    record_bytes = RECORD_BYTES
     if choice.format == "oci-archive":
         members, compression = await oci_members(images, choice.compression), "none"
+    elif choice.flavor == "skopeo":
+        members = await skopeo_archive_members(images[0], images[0].reference)
+        record_bytes, compression = skopeoarchive.RECORD_BYTES, choice.compression or "none"
     else:
         members, compression = await docker_archive_members(images), choice.compression or "none"
     if compression == "none":
-        await write_archive(store, members, temporary)
+        await write_archive(store, members, temporary, record_bytes=record_bytes)
     else:
         stop = threading.Event()
         await in_stoppable_worker(
-            stop, _write_compressed, store, members, compression, temporary, progress, stop
-        )
+            stop, _write_compressed, store, members, compression, temporary, progress, stop,
+            record_bytes=record_bytes,
+        )  # fmt: skip
 
 
 def _write_compressed(
@@ -195,14 +245,16 @@ def _write_compressed(
     path: Path,
     progress: Progress | None,
     stop: threading.Event,
+    *,
+    record_bytes: int,
 ) -> None:
-    total = archive_size_bytes(members)
+    total = archive_size_bytes(members, record_bytes=record_bytes)
     done = 0
     with (
         open(path, "xb") as sink,  # buffered, for it writes all or fails: a raw file may not
         compressor(compression, sink.write) as stream,
     ):
-        for piece in archive_pieces(store, members):
+        for piece in archive_pieces(store, members, record_bytes=record_bytes):
             stream.write(piece)
             done += len(piece)
             if stop.is_set():
@@ -235,13 +287,13 @@ async def docker_archive_members(images: Sequence[Image]) -> list[ArchiveMember]
     A layer that stands in several places, in one image or more, stands once in the archive; so
     does a configuration, with all the names that its image has here.
     """
-    blobs: dict[str, Descriptor] = {}
+    layer_members: dict[str, ArchiveMember] = {}
     configs: dict[str, bytes] = {}
     manifests: dict[str, ArchiveManifest] = {}
     for image in images:
         layers = await _each_layer(image, "none")
-        names = [f"{layer.digest.hex}/layer.tar" for layer in layers]
-        blobs.update(zip(names, layers, strict=True))
+        own = [layer_member(layer) for layer in layers]
+        layer_members.update((member.name, member) for member in own)
         config_name = f"{image.id.hex}.json"
         configs[config_name] = image.config.to_bytes()
         known = manifests.get(config_name)
@@ -249,16 +301,23 @@ async def docker_archive_members(images: Sequence[Image]) -> list[ArchiveMember]
         if image.name and image.tag:
             tags[image.reference] = None
         manifests[config_name] = ArchiveManifest(
-            config=config_name, repo_tags=tuple(tags), layers=tuple(names)
+            config=config_name, repo_tags=tuple(tags), layers=tuple(m.name for m in own)
         )
     return [
-        *(
-            ArchiveMember(name, layer.size_bytes, blob=layer.digest)
-            for name, layer in blobs.items()
-        ),
+        *layer_members.values(),
         *(ArchiveMember.of(name, data) for name, data in configs.items()),
         ArchiveMember.of("manifest.json", ArchiveManifest.dump(manifests.values())),
     ]
+
+
+def layer_member(layer: Descriptor) -> ArchiveMember:
+    """An uncompressed layer as a member of a docker-archive."""
+    return ArchiveMember(f"{layer.digest.hex}/layer.tar", layer.size_bytes, blob=layer.digest)
+
+
+async def skopeo_archive_members(image: Image, name: str) -> list[ArchiveMember]:
+    """The members of the docker-archive that skopeo would make of an image under that name."""
+    return skopeoarchive.skopeo_members(await _each_layer(image, "none"), image.config, name)
 
 
 async def oci_members(images: Sequence[Image], compression: str | None) -> list[ArchiveMember]:
