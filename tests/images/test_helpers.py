@@ -132,3 +132,31 @@ async def test_certificates_are_trusted_without_nix(docker_engine: Engine, tmp_p
     image = await loaded(docker_engine, tmp_path, "certificates", contents)
     assert docker_engine.run("certificates:1", "/bin/sh", "-c", "count") == "True nobody\n"
     assert not any(path.startswith("/nix") for path in str(image.plan).split())
+
+
+async def test_helpers_lead_into_the_nix_store(
+    docker_engine: Engine, local_nix: Nix, tmp_path: Path
+) -> None:
+    """nixpkgs' ``image-with-certs``, and its examples of environment helpers, in both builders."""
+    pkgs = nbdock.nixpkgs()
+    helpers = [nbdock.bin_sh, nbdock.usr_bin_env, nbdock.ca_certificates, nbdock.fake_nss]
+    contents = [pkgs["coreutils"], *helpers]
+    bash, certificates = local_nix.build_all("bashInteractive", "cacert")
+    look = """
+      for place in /etc/ssl/certs/ca-bundle.crt /etc/ssl/certs/ca-certificates.crt \
+        /etc/pki/tls/certs/ca-bundle.crt; do readlink $place; test -r $place || echo gone; done
+      readlink /bin/sh; /usr/bin/env -i sh -c 'echo $0'; id -un; stat -c '%a %U' /var/empty
+    """
+    layered = await nbdock.build_layered_image("layered", tag="1", contents=contents)
+    single = await nbdock.build_image("single", tag="1", copy_to_root=contents)
+    for image in (layered, single):
+        docker_engine.load(await image.save(tmp_path / "image.tar"))
+        said = docker_engine.run(str(image.reference), "/bin/sh", "-c", look, options=("-u65534",))
+        assert said.splitlines() == [
+            *[f"{certificates}/etc/ssl/certs/ca-bundle.crt"] * 3,
+            f"{bash}/bin/bash", "sh", "nobody", "755 root",
+        ]  # fmt: skip
+    # What was linked is in the closure, and nothing else came along.
+    asked = [*local_nix.build_all("coreutils", "bashInteractive", "cacert")]
+    in_store = {p.root for p in layered.closure.packages if p.root != "/"}
+    assert in_store == set(local_nix.closure(*asked))
