@@ -193,7 +193,7 @@ class NixAttribute(Selectable, Package):
     def size_bytes(self) -> int:
         """Length of its NAR if it is in the store, else 0."""
         path = self.needed()[0].path
-        info = self.attribute_set.database.infos([path]).get(path)
+        info = self.attribute_set.known_infos([path]).get(path)
         return info.nar_size_bytes if info else 0
 
     def entries(self) -> Iterator[Entry]:
@@ -230,7 +230,7 @@ def not_a_package(attribute: Path, answer: Answer) -> NbdockError:
             hint='Build it with Nix and use its path: pkgs["/nix/store/..."].',
         )
     if answer.kind == "set" and answer.names:
-        hint = f"Name one that is in it, as {shown}.{answer.names[0]} is."
+        hint = f"Name one that is in it: {attribute_text((*attribute, answer.names[0]))}."
     elif answer.kind == "lambda":
         hint = 'Call it in a file, and take packages from there: nixpkgs("./packages.nix").'
     kinds = {

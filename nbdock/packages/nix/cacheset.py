@@ -15,7 +15,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nbdock import concurrency, settings
-from nbdock.errors import ArgumentError, ArgumentTypeError, NbdockError, PackageNotFoundError
+from nbdock.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    NbdockError,
+    PackageNotFoundError,
+    TransportError,
+)
 from nbdock.packages.closure import Closure
 from nbdock.packages.loadonce import LoadOnce
 from nbdock.packages.nix.binarycache import BinaryCache
@@ -69,7 +75,7 @@ class CachePackageSet(PackageSet):
     refresh
         Ask the channel even if its last answer is young.
     note
-        Why Nix itself is not asked, as a clause; said when a name is not found.
+        Why Nix itself is not asked, as a clause; said when a name or the list is not found.
 
     Examples
     --------
@@ -111,13 +117,21 @@ class CachePackageSet(PackageSet):
         self._listeners: list[Progress] = []
 
         async def load() -> StorePathList:
-            return await self.channel.load(refresh=refresh, progress=self._report)
+            try:
+                return await self.channel.load(refresh=refresh, progress=self._report)
+            except TransportError as error:
+                if note:
+                    error.hint = (
+                        f"{error.hint or ''} ({note}, so a binary cache was asked.)".strip()
+                    )
+                raise
 
         self._list = LoadOnce(load)
 
     def __repr__(self) -> str:
         names = ", ".join(cache.shown for cache in self.caches)
-        return f"<CachePackageSet {names} for {self.system}>"
+        why = f"; {self._note}" if self._note else ""
+        return f"<CachePackageSet {names} for {self.system}{why}>"
 
     # The list
 
@@ -209,16 +223,18 @@ class CachePackageSet(PackageSet):
             return []  # completion has no way to show an error; the next use shows it
 
     def chosen_now(self, attribute: CacheAttribute) -> StorePath:
-        """The store path that an attribute stands for, for plain code."""
-        path = self._known(attribute)
+        """The store path that an attribute stands for, for plain code.
+
+        If there is only one of the name it needs no network: for which system it is, shows later.
+        """
+        first = attribute.choices[0]
+        path = first.paths[0] if len(first.paths) == 1 else self._chosen.get(attribute.choices)
         return path or concurrency.run(self._choose(attribute))
 
-    def _known(self, attribute: CacheAttribute) -> StorePath | None:
-        first = attribute.choices[0]
-        return first.paths[0] if len(first.paths) == 1 else self._chosen.get(attribute.choices)
-
     async def _choose(self, attribute: CacheAttribute) -> StorePath:
-        path = self._known(attribute)
+        if attribute.is_explicit:
+            return attribute.choices[0].paths[0]
+        path = self._chosen.get(attribute.choices)
         if path is None:
             path = await choose(
                 attribute.shown, attribute.choices, self._lookup, system=self.system

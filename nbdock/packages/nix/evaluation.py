@@ -32,8 +32,9 @@ from nbdock.packages.nix.attributes import (
 from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
 from nbdock.packages.nix.location import StoreLocation
 from nbdock.packages.nix.nixcommand import run_nix
-from nbdock.packages.nix.nixmessages import BuildReport, failure
+from nbdock.packages.nix.nixmessages import BuildReport, build_failure, evaluation_failure
 from nbdock.packages.nix.nixsource import NixSource, attribute_path, attribute_text, question
+from nbdock.packages.nix.storepackage import PathInfo
 from nbdock.packages.nix.storepath import StorePath
 from nbdock.packages.package import Package, Progress
 
@@ -101,6 +102,10 @@ class NixPackageSet(Selectable, LocalStore):
     def store(self) -> LocalStore:
         """The store by itself: all its packages, by their store paths alone."""
         return LocalStore(self.location)
+
+    def known_infos(self, paths: Sequence[StorePath]) -> dict[StorePath, PathInfo]:
+        """What the store knows of those that it has; nothing before Nix has made the store."""
+        return self.database.infos(paths) if os.path.exists(self.location.database) else {}
 
     # Looking up
 
@@ -213,7 +218,7 @@ class NixPackageSet(Selectable, LocalStore):
         )  # fmt: skip
         shown = attribute_text(paths[0]) if paths[0] else self.source.described
         if outcome.exit_code:
-            raise failure(f"Nix cannot evaluate {shown}", outcome, paths[0][-1:], build=False)
+            raise evaluation_failure(shown, paths[0][-1] if paths[0] else "", outcome)
         try:
             said = json.loads(outcome.output)
             return await in_worker(self._understood, paths, said)
@@ -235,8 +240,11 @@ class NixPackageSet(Selectable, LocalStore):
                 return Answer("floating", names=names)
             return Answer(kind, None, names, (Needed(path, said["recipe"], said["output"]),))
         needed = [
-            n for path, how in said.get("context", {}).items() for n in self._put_in(path, how)
+            one for path, how in said.get("context", {}).items() for one in self._put_in(path, how)
         ]
+        if kind == "string":
+            # As they stand in the text; Nix gives them in the order of their derivations.
+            needed.sort(key=lambda one: (said["value"].find(str(one.path)), one.path))
         return Answer(kind, said.get("value"), names, tuple(needed))
 
     def _put_in(self, place: str, how: dict[str, Any]) -> Iterator[Needed]:
@@ -289,10 +297,10 @@ class NixPackageSet(Selectable, LocalStore):
         found = self._in_store(wanted)
         recipes = [self.parse(n.derivation) for n in wanted
                    if n.derivation and n.path not in found]  # fmt: skip
-        return len(self.database.infos(recipes)) < len(set(recipes))
+        return len(self.known_infos(recipes)) < len(set(recipes))
 
     def _in_store(self, wanted: Sequence[Needed]) -> dict[StorePath, LocalStorePackage]:
-        infos = self.database.infos([n.path for n in wanted])
+        infos = self.known_infos([n.path for n in wanted])
         return {path: LocalStorePackage(info, self) for path, info in infos.items()}
 
     def _realised(
@@ -319,11 +327,7 @@ class NixPackageSet(Selectable, LocalStore):
             on_message=report,
         )  # fmt: skip
         if outcome.exit_code:
-            names = [n.path.name for n in lacking]
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise failure(
-                f"Nix cannot build {', '.join(names[:3])}{more}", outcome, names, build=True
-            )
+            raise build_failure([n.path.name for n in lacking], outcome)
 
     # Closures
 

@@ -16,7 +16,7 @@ from nbdock.packages.nix.attributes import NixAttribute
 from nbdock.packages.nix.derivation import Derivation
 from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
 from nbdock.packages.nix.nixcommand import run_nix
-from nbdock.packages.nix.nixmessages import BuildReport, failure
+from nbdock.packages.nix.nixmessages import BuildReport, build_failure, evaluation_failure
 from nbdock.packages.nix.storepath import StorePath
 from nbdock.packages.package import Package, PackageSet, Progress
 
@@ -178,5 +178,7 @@ async def _run(program: str, *arguments: str, what: str, progress: Progress | No
     report = BuildReport(progress) if progress is not None else None
     outcome = await run_nix(program, *arguments, on_message=report)
     if outcome.exit_code:
-        raise failure(f"Nix cannot make {what}", outcome, [], build=program == "nix-store")
+        if program == "nix-store":
+            raise build_failure([what], outcome)
+        raise evaluation_failure(what, "", outcome)
     return outcome.output

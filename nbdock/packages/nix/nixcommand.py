@@ -127,10 +127,10 @@ async def _messages(
         piece = await stream.read(1 << 16)
         *lines, rest = (rest + piece).split(b"\n")
         if len(rest) > _LINE_LIMIT_BYTES or (rest and not piece):
-            lines.append(rest[:_LINE_LIMIT_BYTES])
+            lines.append(rest)
             rest = b""
         for line in lines:
-            message = _COLOURS.sub("", line.decode(errors="replace")).rstrip()
+            message = _COLOURS.sub("", line[:_LINE_LIMIT_BYTES].decode(errors="replace")).rstrip()
             kept.append(message)
             if on_message is not None and message:
                 on_message(message)

@@ -2,8 +2,8 @@
 
 >>> from nbdock.packages.nix.nixcommand import NixOutcome
 >>> said = ("error: attribute 'helo' missing", "", "  at (string):1:1:")
->>> print(failure("Nix cannot evaluate helo", NixOutcome(1, "", said), ["helo"], build=False))
-Nix cannot evaluate helo:
+>>> print(evaluation_failure("pkgs.helo", "helo", NixOutcome(1, "", said)))
+Nix cannot evaluate pkgs.helo:
   error: attribute 'helo' missing
 """
 
@@ -16,10 +16,11 @@ from nbdock.errors import NixError
 from nbdock.packages.nix.nixcommand import NixOutcome
 from nbdock.packages.package import Progress
 
-__all__ = ["BuildReport", "failure"]
+__all__ = ["BuildReport", "build_failure", "evaluation_failure"]
 
-_LINES_SHOWN = 25
+_LINES_SHOWN = 15
 _TO_DO = re.compile(r"(?:this|these (\d+)) (?:derivations?|paths?) will be (?:built|fetched)")
+_FAILED = re.compile(r"error: builder for '/[^']*/[0-9a-z]{32}-([^']+)\.drv' failed")
 _ACTIVITY = re.compile(
     r"(building|copying path|downloading) '(?:[^']*/)?(?:[0-9a-z]{32}-)?([^'/]+)'"
 )
@@ -50,20 +51,43 @@ class BuildReport:
         self._progress(self._doing + log, min(self._begun, self._count), self._count)
 
 
-def failure(what: str, outcome: NixOutcome, names: Sequence[str], *, build: bool) -> NixError:
-    """The error with Nix's own words: the last error of an evaluation, all of a build."""
-    lines = [line for line in outcome.messages if not line.startswith("warning: you did not")]
+def evaluation_failure(shown: str, package: str, outcome: NixOutcome) -> NixError:
+    """The error for an evaluation, with what Nix says last: the cause of all it says before."""
+    lines = _lines(outcome)
     errors = [i for i, line in enumerate(lines) if line.lstrip().startswith("error:")]
-    start = (errors[0] if build else errors[-1]) if errors else max(0, len(lines) - _LINES_SHOWN)
-    shown = lines[start : start + _LINES_SHOWN]
-    if not build and "" in shown[1:]:
-        shown = shown[: shown.index("", 1)]
-    text = "\n".join(f"  {line.strip()}" for line in shown if line.strip()) or "  (it said nothing)"
+    said = lines[errors[-1] :] if errors else lines[-_LINES_SHOWN:]
+    if "" in said[1:]:
+        said = said[: said.index("", 1)]
     hint = None
-    if "allowUnfree" in "".join(lines):
+    if any("allowUnfree" in line for line in lines):
         hint = 'If you accept its license: nixpkgs(config={"allowUnfree": True}).'
-    elif outcome.exit_code < 0:
-        text += f"\n  (ended by signal {-outcome.exit_code})"
+    return _failure(f"Nix cannot evaluate {shown}", said, package, outcome, hint)
+
+
+def build_failure(asked: Sequence[str], outcome: NixOutcome) -> NixError:
+    """The error for a build, with the end of the log of what failed."""
+    lines = [line for line in _lines(outcome) if not (_TO_DO.match(line) or line[:2] == "  ")]
+    errors = [i for i, line in enumerate(lines) if line.startswith("error:")]
+    start = max(0, errors[0] - _LINES_SHOWN) if errors else -_LINES_SHOWN
+    said = [line for line in lines[start:] if not _ACTIVITY.match(line)][: 2 * _LINES_SHOWN]
+    failed = [match[1] for line in lines if (match := _FAILED.match(line))]
+    names = failed[:1] or list(asked)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    what = f"Nix cannot build {', '.join(names[:3])}{more}"
+    return _failure(what, said, names[0], outcome)
+
+
+def _lines(outcome: NixOutcome) -> list[str]:
+    return [line for line in outcome.messages if not line.startswith("warning: you did not")]
+
+
+def _failure(
+    what: str, said: Sequence[str], package: str, outcome: NixOutcome, hint: str | None = None
+) -> NixError:
+    shown = [f"  {line.strip()}" for line in said if line.strip()] or ["  (it said nothing)"]
+    if outcome.exit_code < 0:
+        shown.append(f"  (ended by signal {-outcome.exit_code})")
     return NixError(
-        f"{what}:\n{text}", package=names[0] if names else "", output="\n".join(lines), hint=hint
-    )
+        "\n".join([f"{what}:", *shown]), package=package, output="\n".join(outcome.messages),
+        hint=hint,
+    )  # fmt: skip

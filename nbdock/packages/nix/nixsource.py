@@ -22,6 +22,7 @@ from nbdock.errors import ArgumentError, ArgumentTypeError
 __all__ = ["NixSource", "attribute_path", "attribute_text", "nix_text", "question"]
 
 _SEARCH_PATH = re.compile(r"<[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*>")
+_ARCHIVE = re.compile(r"https?://[^#]*\.(tar\.\w+|tar|tgz|zip)")
 _STEP = re.compile(r'"((?:[^"\\]|\\.)*)"|([^".]+)')
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_'-]*")
 _PROBLEMS = re.compile(r'["\\]|\$(?=\{)')
@@ -113,7 +114,7 @@ class NixSource:
         is_path = text.startswith(("/", "./", "../", "~")) or text in (".", "..")
         if not isinstance(source, str) or is_path or os.path.exists(text):
             return cls._of_path(text)
-        if text.startswith("channel:") or re.match(r"https?://[^#]*\.(tar|zip|tgz)", text):
+        if text.startswith("channel:") or _ARCHIVE.fullmatch(text):
             return cls(text, f"import (builtins.fetchTarball {nix_text(text)})")
         return cls._of_flake(text, text)
 

@@ -151,6 +151,7 @@ def _has_nixpkgs(environment: Mapping[str, str]) -> bool:
         roots = f"{state}/profiles/per-user/root/channels"
         listed = f"{home}/.nix-defexpr/channels:{data}/nix/defexpr/channels:{roots}"
         listed += f":nixpkgs={roots}/nixpkgs"
-    if named := re.search(r"(?:^|:)nixpkgs=([^:]*:?[^:]*)", listed):
-        return bool(_NOT_A_PATH.match(named[1])) or os.path.exists(named[1].partition(":")[0])
+    named = re.findall(r"(?:^|:)nixpkgs=([^:]*:?[^:]*)", listed)
+    if any(_NOT_A_PATH.match(place) or os.path.exists(place.partition(":")[0]) for place in named):
+        return True
     return any(os.path.exists(f"{place}/nixpkgs") for place in listed.split(":") if place)
