@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         load_image,
         merge_images,
         plan_layers,
+        stream_layered_image,
     )
     from nbdock.layering import LayerPlan, planners
     from nbdock.packages import (
@@ -85,13 +86,14 @@ __all__ = [
     "settings",
     "shadow_setup",
     "store_path",
+    "stream_layered_image",
     "text_file",
     "usr_bin_env",
 ]
 
 _ROOMS = {
     "nbdock.images": (
-        "export_image", "merge_images",
+        "export_image", "merge_images", "stream_layered_image",
         "build_image", "build_layered_image", "build_nix_shell_image", "export_image",
         "load_image", "closure", "plan_layers", "Image",
     ),

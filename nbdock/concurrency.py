@@ -23,7 +23,15 @@ from typing import Any, ParamSpec, TypeVar
 
 from nbdock import settings
 
-__all__ = ["gather_all", "gather_limited", "in_stoppable_worker", "in_worker", "run", "start"]
+__all__ = [
+    "gather_all",
+    "gather_limited",
+    "in_stoppable_worker",
+    "in_thread",
+    "in_worker",
+    "run",
+    "start",
+]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -133,9 +141,19 @@ async def in_stoppable_worker(
 
     The function looks at the event now and then, and returns or raises early.
     """
-    context = contextvars.copy_context()
-    call = functools.partial(context.run, functools.partial(function, *args, **kwargs))
-    future = asyncio.get_running_loop().run_in_executor(_workers(), call)
+    return await _in_pool(_workers(), stop, functools.partial(function, *args, **kwargs))
+
+
+async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `in_worker`, beside the workers: for short steps of what goes on while those are busy."""
+    return await _in_pool(None, threading.Event(), functools.partial(function, *args, **kwargs))
+
+
+async def _in_pool(
+    pool: ThreadPoolExecutor | None, stop: threading.Event, function: Callable[[], T]
+) -> T:
+    call = functools.partial(contextvars.copy_context().run, function)
+    future = asyncio.get_running_loop().run_in_executor(pool, call)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:

@@ -123,7 +123,9 @@ class ImageIndex:
         """The file as it is now; None if there is none."""
         try:
             with open(self._path, "rb") as file:
-                return file.read(self._limit_bytes + 1)
+                # Not the limit itself: as many bytes would be set aside for a small file.
+                size = os.fstat(file.fileno()).st_size
+                return file.read(min(size, self._limit_bytes) + 1)
         except FileNotFoundError:
             return None
         except OSError as error:

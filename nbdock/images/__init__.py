@@ -9,11 +9,12 @@ from nbdock.images.loading import load_image
 from nbdock.images.merging import MergedImages, merge_images
 from nbdock.images.nixshell import build_nix_shell_image
 from nbdock.images.planning import closure, plan_layers, to_planner
+from nbdock.images.streaming import ImageStream, stream_layered_image
 
 __all__ = [
     "Image",
     "ImageLayer",
-    "RootFilesystem",
+    "ImageStream",
     "MergedImages",
     "RootFilesystem",
     "argument_names",
@@ -29,5 +30,6 @@ __all__ = [
     "load_image",
     "merge_images",
     "plan_layers",
+    "stream_layered_image",
     "to_planner",
 ]

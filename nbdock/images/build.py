@@ -147,8 +147,9 @@ async def build_layered_image(
         base = await base_image(from_image, store=request.store)
         base_layers = len(base.layers) if base else 0
         room = check_layer_limit(max_layers, base_layers)
-        for layer in base.layers if base and on_layer else ():
-            on_layer(layer)
+        if base and on_layer:
+            for layer in base.layers:
+                on_layer(layer)
 
         roots, closure = await _resolve(request, roots, config, base)
         used = await command_closure(request, extra_commands, closure)

@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 from nbdock.concurrency import in_worker
 from nbdock.errors import (
@@ -19,7 +19,7 @@ from nbdock.errors import (
     HttpStatusError,
     ImageNotFoundError,
 )
-from nbdock.images.archive import archive_pieces, archive_size_bytes
+from nbdock.images.archive import archive_pieces, archive_size_bytes, in_order
 from nbdock.images.saving import docker_archive_members
 from nbdock.packages import Progress
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from nbdock.images.image import Image
 
 __all__ = ["export_from_engine", "find_engine", "load_into_engine"]
-
-T = TypeVar("T")
 
 _START = "Start Docker, or Podman's service with `systemctl --user start podman.socket`; "
 _HINT = _START + 'or name the socket: engine="unix:///path/to/socket".'
@@ -84,13 +82,6 @@ def _is_socket(path: str) -> bool:
         return False
 
 
-async def _in_order(pieces: Iterator[T]) -> AsyncIterator[T]:
-    """A blocking iterator, each step in a worker thread."""
-    end = object()
-    while (piece := await in_worker(next, pieces, end)) is not end:
-        yield piece  # type: ignore[misc]
-
-
 async def load_into_engine(
     images: Sequence[Image],
     engine: str | None = None,
@@ -107,11 +98,11 @@ async def load_into_engine(
 
     async def body() -> AsyncIterator[bytes]:
         done = 0
-        async for piece in _in_order(archive_pieces(images[0].store, members)):
+        async for piece in in_order(archive_pieces(images[0].store, members)):
             done += len(piece)
             if progress:
                 progress(f"Loading {what}", done, total)
-            yield bytes(piece)
+            yield piece
 
     try:
         answer = await UnixSocket(socket).post("/images/load?quiet=1", body())
