@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         merge_images,
         plan_layers,
         stream_layered_image,
+        stream_nix_shell_image,
     )
     from nbdock.layering import LayerPlan, planners
     from nbdock.packages import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         ca_certificates,
         directory,
         fake_nss,
+        nixpkgs,
         script,
         shadow_setup,
         store_path,
@@ -79,6 +81,7 @@ __all__ = [
     "layer_table",
     "load_image",
     "merge_images",
+    "nixpkgs",
     "package_table",
     "plan_layers",
     "planners",
@@ -87,18 +90,20 @@ __all__ = [
     "shadow_setup",
     "store_path",
     "stream_layered_image",
+    "stream_nix_shell_image",
     "text_file",
     "usr_bin_env",
 ]
 
 _ROOMS = {
     "nbdock.images": (
-        "export_image", "merge_images", "stream_layered_image",
-        "build_image", "build_layered_image", "build_nix_shell_image", "export_image",
-        "load_image", "closure", "plan_layers", "Image",
+        "build_image", "build_layered_image", "stream_layered_image", "build_nix_shell_image",
+        "stream_nix_shell_image", "export_image", "merge_images", "load_image", "closure",
+        "plan_layers", "Image",
     ),
     "nbdock.packages": (
-        "apt", "directory", "text_file", "script", "store_path", "Package", "PackageSet", "Closure",
+        "apt", "nixpkgs", "directory", "text_file", "script", "store_path",
+        "Package", "PackageSet", "Closure",
         "shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates",
     ),
     "nbdock.layering": ("LayerPlan", "planners"),

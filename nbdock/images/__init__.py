@@ -7,7 +7,11 @@ from nbdock.images.image import Image, ImageLayer
 from nbdock.images.installed import installed_closure
 from nbdock.images.loading import load_image
 from nbdock.images.merging import MergedImages, merge_images
-from nbdock.images.nixshell import build_nix_shell_image
+from nbdock.images.nixshell import (
+    build_nix_shell_image,
+    nix_shell_arguments,
+    stream_nix_shell_image,
+)
 from nbdock.images.planning import closure, plan_layers, to_planner
 from nbdock.images.streaming import ImageStream, stream_layered_image
 
@@ -29,7 +33,9 @@ __all__ = [
     "installed_closure",
     "load_image",
     "merge_images",
+    "nix_shell_arguments",
     "plan_layers",
     "stream_layered_image",
+    "stream_nix_shell_image",
     "to_planner",
 ]

@@ -21,9 +21,10 @@ from nbdock.errors import ArgumentTypeError
 from nbdock.images.arguments import EPOCH, Unreferenced, cell_name, checked, expect
 from nbdock.images.build import build_layered_image
 from nbdock.images.image import Image
+from nbdock.images.streaming import ImageStream, stream_layered_image
 from nbdock.packages import Package, Progress
 
-__all__ = ["build_nix_shell_image"]
+__all__ = ["build_nix_shell_image", "nix_shell_arguments", "stream_nix_shell_image"]
 
 
 @checked
@@ -93,29 +94,60 @@ async def build_nix_shell_image(
     UnavailableError
         There is no Nix on this machine.
     """
-    arguments = await _layered(
+    arguments = await nix_shell_arguments(
         drv, name=name, uid=uid, gid=gid, home_directory=home_directory, shell=shell,
         command=command, run=run, progress=progress,
+        tag=tag, max_layers=max_layers, created=created, compressor=compressor, store=store,
     )  # fmt: skip
-    return await build_layered_image(
-        **arguments, tag=tag, max_layers=max_layers, created=created, compressor=compressor,
-        store=store, progress=progress,
-    )  # fmt: skip
+    return await build_layered_image(**arguments, progress=progress)
 
 
-async def _layered(
+@checked
+async def stream_nix_shell_image(
     drv: Package | str | os.PathLike[str],
     *,
-    name: str | None,
-    uid: int,
-    gid: int,
-    home_directory: str,
-    shell: Package | str | None,
-    command: str | None,
-    run: str | None,
-    progress: Progress | None,
+    name: str | None = None,
+    tag: str | None = None,
+    uid: int = 1000,
+    gid: int = 1000,
+    home_directory: str = "/build",
+    shell: Package | str | None = None,
+    command: str | None = None,
+    run: str | None = None,
+    max_layers: int | None = None,
+    created: str | datetime = EPOCH,
+    repo_tag: str | None = None,
+    store: BlobStore | None = None,
+    progress: Progress | None = None,
+) -> ImageStream:
+    """The same image as a stream: its archive is made while it is read.
+
+    The derivation is evaluated and its inputs are built at once, the image's layers as they are
+    needed. Arguments and errors are those of `build_nix_shell_image`; `repo_tag` is that of
+    `stream_layered_image`.
+    """
+    arguments = await nix_shell_arguments(
+        drv, name=name, uid=uid, gid=gid, home_directory=home_directory, shell=shell,
+        command=command, run=run, progress=progress,
+        tag=tag, max_layers=max_layers, created=created, store=store,
+    )  # fmt: skip
+    return stream_layered_image(**arguments, repo_tag=repo_tag)
+
+
+async def nix_shell_arguments(
+    drv: Package | str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    uid: int = 1000,
+    gid: int = 1000,
+    home_directory: str = "/build",
+    shell: Package | str | None = None,
+    command: str | None = None,
+    run: str | None = None,
+    progress: Progress | None = None,
+    **others: object,
 ) -> dict[str, Any]:
-    """The arguments of `build_layered_image` for the shell of a derivation."""
+    """The arguments of `build_layered_image` for the shell of a derivation, and the `others`."""
     from nbdock.packages import nix_shell
 
     for argument, number in (("uid", uid), ("gid", gid)):
@@ -155,4 +187,5 @@ async def _layered(
         "contents": found.packages,
         "config": config,
         "architecture": processor,
+        **others,
     }

@@ -11,7 +11,15 @@ from typing import Any
 
 from nbdock.concurrency import in_worker
 from nbdock.errors import NbdockError
-from nbdock.images import Image, closure, context_packages, from_cell, plan_layers, to_planner
+from nbdock.images import (
+    Image,
+    closure,
+    context_packages,
+    from_cell,
+    nix_shell_arguments,
+    plan_layers,
+    to_planner,
+)
 from nbdock.layering import LayerPlan, check_layer_limit
 from nbdock.nixlang import CellArguments, Expression
 from nbdock.notebook.errors import in_cell, without_groups
@@ -71,6 +79,8 @@ async def build_cell(
 
 async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
     """Which packages would lie in which layer, without a byte being fetched or read."""
+    if magic == "buildNixShellImage":
+        given = await nix_shell_arguments(**given)
     contents = [given.get("contents"), given.get("copy_to_root")]
     contents += context_packages(given.get("config"))
     if magic == "buildImage":

@@ -69,6 +69,20 @@ class BuildMagics(Magics):
         """
         return self._build("buildLayeredImage", line, cell)
 
+    @no_var_expand
+    @cell_magic
+    def buildNixShellImage(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
+        """Build an image with the environment of a derivation, as nix-shell sets it up.
+
+            %%buildNixShellImage --load
+            drv = pkgs.hello;
+            tag = "latest";
+
+        Flags: -o NAME (bind the result), --dry-run (only the plan), --save PATH, --load (into a
+        Docker or Podman engine), --push REFERENCE, --background (a job).
+        """
+        return self._build("buildNixShellImage", line, cell)
+
     def _build(self, magic: str, line: str, cell: str) -> object:
         flags = parse_flags(magic, line)
         if flags.push:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nbdock import packages
 from nbdock.errors import UnavailableError
-from nbdock.images import build_image, build_layered_image
+from nbdock.images import build_image, build_layered_image, build_nix_shell_image
 from nbdock.packages import PackageSet, apt, directory, script, text_file
 
 __all__ = ["BUILDERS", "CellNames", "default_apt"]
@@ -17,16 +18,21 @@ __all__ = ["BUILDERS", "CellNames", "default_apt"]
 BUILDERS: Mapping[str, Callable[..., Any]] = {
     "buildImage": build_image,
     "buildLayeredImage": build_layered_image,
+    "buildNixShellImage": build_nix_shell_image,
 }
 """The build functions by dockerTools' names."""
 
 _NOT_YET = {
     "pkgs": "Packages of nixpkgs are not in this version of nbdock. For Debian's packages write "
     "apt, for example apt.redis-server.",
-    **dict.fromkeys(
-        ("shadowSetup", "fakeNss", "binSh", "usrBinEnv", "caCertificates"),
-        "dockerTools' helpers are not in this version of nbdock.",
-    ),
+}
+
+_HELPERS = {
+    "shadowSetup": "shadow_setup",
+    "fakeNss": "fake_nss",
+    "binSh": "bin_sh",
+    "usrBinEnv": "usr_bin_env",
+    "caCertificates": "ca_certificates",
 }
 
 _default_apt: PackageSet | None = None
@@ -54,6 +60,8 @@ def _builtin(name: str) -> object:
         return default_apt()
     if name in _NOT_YET:
         raise UnavailableError(f"{name} is not available.", hint=_NOT_YET[name])
+    if name in _HELPERS:
+        return getattr(packages, _HELPERS[name])
     functions: dict[str, object] = {
         "directory": directory,
         "textFile": _text_file,
@@ -76,7 +84,8 @@ class CellNames(Mapping[str, object]):
     def defined(self) -> tuple[str, ...]:
         """The names that have a value."""
         public = (name for name in self._namespace if not name.startswith("_"))
-        return tuple(dict.fromkeys([*public, "apt", "directory", "textFile", "script"]))
+        own = ("apt", "directory", "textFile", "script", *_HELPERS)
+        return tuple(dict.fromkeys([*public, *own]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self.defined(), *_NOT_YET]))

@@ -15,7 +15,7 @@ from support.nix import Nix
 
 import nbdock
 from nbdock.errors import ArgumentError, ArgumentTypeError, NixError, UnavailableError
-from nbdock.images import Image
+from nbdock.images import Image, nix_shell_arguments
 from nbdock.packages.nix import LocalStore, NixPackageSet
 
 SHELL_NIX = r"""
@@ -33,7 +33,9 @@ let
     name = "stdenv";
     inherit (pkgs) system;
     builder = bash;
-    args = [ "-c" "$coreutils/bin/mkdir $out; $coreutils/bin/cp $setup $out/setup" ];
+    # The last command is not one that bash becomes: that would close its output before it ends,
+    # which Nix takes for the end, and kills it.
+    args = [ "-c" "$coreutils/bin/mkdir $out; $coreutils/bin/cp $setup $out/setup; exit" ];
     inherit (pkgs) coreutils;
     inherit setup;
   };
@@ -258,7 +260,7 @@ PLAIN = 'with import <nixpkgs> { }; derivation { name = "x"; builder = "x"; inhe
         ('derivation { name = "x"; builder = "x"; system = "x86_64-darwin"; }', ArgumentTypeError,
          "built on x86_64-darwin, and containers run Linux"),
         (f"{PLAIN} __structuredAttrs = true; }}", ArgumentError, "x uses structured attributes"),
-        (f'{PLAIN} input = runCommand "broken" {{ }} "false"; }}', NixError, "built with"),
+        (f'{PLAIN} input = runCommand "broken" {{ }} "false"; }}', NixError, "cannot build broken"),
     ],
 )  # fmt: skip
 async def test_derivations_that_cannot_be_shells(
@@ -277,3 +279,22 @@ async def test_it_needs_nix(
     monkeypatch.setattr("nbdock.packages.nix.nixcommand._PLACES", ())
     with pytest.raises(UnavailableError, match="no nix-instantiate"):
         await nbdock.build_nix_shell_image(shell_nix)
+
+
+async def test_a_plan_without_a_byte_read(shell_nix: Path) -> None:
+    """What a cell's --dry-run shows: the same packages as in the image."""
+    arguments = await nix_shell_arguments(shell_nix, tag="1", max_layers=20)
+    plan = await nbdock.plan_layers(arguments["contents"], max_layers=arguments["max_layers"])
+    image = await nbdock.build_layered_image(**arguments)
+    assert image.plan == plan
+    assert len(plan.layers) < 20
+    names = {package.name for layer in plan.layers for package in layer}
+    assert {"nix-shell", "nix-shell-rc", "buildDerivation", "pass-as-file", "hello"} < names
+
+
+async def test_the_stream_is_the_same_archive(shell_nix: Path, tmp_path: Path) -> None:
+    stream = await nbdock.stream_nix_shell_image(shell_nix, repo_tag="streamed:2", run="true")
+    streamed = b"".join([piece async for piece in stream])
+    image = await nbdock.build_nix_shell_image(shell_nix, name="streamed", tag="2", run="true")
+    saved = await image.save(tmp_path / "image.tar", compression="none")
+    assert streamed == saved.read_bytes()

@@ -45,6 +45,8 @@ class FakePackage(Package):
 class FakePackageSet(PackageSet):
     """`redis-server` needs `libc6`; loading the index can be made to wait or to fail."""
 
+    distribution = "debian"
+
     def __init__(self) -> None:
         self.loads = 0
         self.cancelled = False
@@ -68,7 +70,7 @@ class FakePackageSet(PackageSet):
                 raise
 
     def __getitem__(self, name: str) -> Package:
-        if name not in ("libc6", "redis-server", "redis-tools"):
+        if name not in ("coreutils", "libc6", "passwd", "redis-server", "redis-tools"):
             raise PackageNotFoundError(
                 f"There is no package {name!r}.", package=name, hint="Did you mean redis-server?"
             )

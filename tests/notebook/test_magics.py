@@ -104,6 +104,21 @@ def test_a_set_that_cannot_load_says_so(cells, packages) -> None:
     assert "Are you online?" in shown
 
 
+def test_helpers_are_names_of_a_cell(cells, packages) -> None:
+    """In an image of Debian's packages they are Debian's."""
+    image = cells.value("""%%buildLayeredImage
+      name = "helpers";
+      contents = [
+        apt.libc6 usrBinEnv
+        (fakeNss.override { extraPasswdLines = [ "redis:x:999:999::/data:/bin/sh" ]; })
+      ];
+      extraCommands = ''echo '${shadowSetup}' > commands'';
+    """)
+    passwd = concurrency.run(image.file("etc/passwd")).decode().splitlines()
+    assert [line.partition(":")[0] for line in passwd] == ["root", "redis", "nobody"]
+    assert concurrency.run(image.file("opt/coreutils")) == b"coreutils"
+
+
 # Errors
 
 WRONG = {
@@ -128,7 +143,7 @@ WRONG = {
     "nixpkgs": (
         'name = "x"; contents = [ pkgs.redis ];', UnavailableError, 2, 26, "apt.redis-server",
     ),
-    "helpers": ('name = "x"; contents = [ shadowSetup ];', UnavailableError, 2, 26, "shadowSetup"),
+    "helpers": ('name = "x"; contents = [ fakeNs ];', UndefinedNameError, 2, 26, "fakeNss"),
     "undefined": ('name = "x"; contents = [ redis ];', UndefinedNameError, 2, 26, "redis"),
     "syntax": ('name = "x', CellSyntaxError, 2, 8, "never closed"),
 }  # fmt: skip
