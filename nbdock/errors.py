@@ -41,6 +41,13 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
     │   ├── HttpStatusError
     │   └── ConnectionFailedError
     │       └── UntrustedCertificateError
+    ├── RegistryError                 what a registry answered
+    │   ├── AuthenticationError
+    │   ├── ManifestNotFoundError
+    │   ├── PlatformNotFoundError
+    │   ├── UnsupportedManifestError
+    │   ├── UnsafeDestinationError
+    │   └── UploadError
     ├── CommandError                  a build command that failed
     ├── EngineError                   a Docker or Podman engine
     └── UnavailableError              a component this machine lacks, or a part not built yet
@@ -55,6 +62,7 @@ __all__ = [
     "ArchiveError",
     "ArgumentError",
     "ArgumentTypeError",
+    "AuthenticationError",
     "BinaryCacheError",
     "BlobNotFoundError",
     "CellError",
@@ -75,12 +83,15 @@ __all__ = [
     "InvalidStorePathError",
     "InvalidValueError",
     "LayerLimitError",
+    "ManifestNotFoundError",
     "MissingArgumentError",
     "NbdockError",
     "NixError",
     "OutdatedSourceError",
     "PackageError",
     "PackageNotFoundError",
+    "PlatformNotFoundError",
+    "RegistryError",
     "SignatureError",
     "SizeMismatchError",
     "SourceConfigurationError",
@@ -91,8 +102,11 @@ __all__ = [
     "UndefinedNameError",
     "UnknownArgumentError",
     "UnresolvableError",
+    "UnsafeDestinationError",
     "UnsafePathError",
+    "UnsupportedManifestError",
     "UntrustedCertificateError",
+    "UploadError",
     "nearest",
 ]  # fmt: skip
 
@@ -382,6 +396,60 @@ class ConnectionFailedError(TransportError):
 
 class UntrustedCertificateError(ConnectionFailedError):
     """No trusted authority signed the server's certificate; trying again does not help."""
+
+
+class RegistryError(NbdockError):
+    """A registry refused or failed.
+
+    Attributes
+    ----------
+    status
+        The HTTP status of its answer; None if it was not about one.
+    codes
+        What it said by the specification's codes, such as ``("NAME_UNKNOWN",)``.
+    url
+        What was asked for, without credentials.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, codes: tuple[str, ...] = (),
+        url: str = "", hint: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.codes = codes
+        self.url = url
+
+
+class AuthenticationError(RegistryError):
+    """A registry wants a login, or does not accept the one it got."""
+
+
+class ManifestNotFoundError(RegistryError):
+    """No such image or repository in a registry; the hint names the nearest tags."""
+
+
+class PlatformNotFoundError(RegistryError):
+    """An image is not there for a platform; `available` is what it is there for."""
+
+    def __init__(
+        self, message: str, *, available: tuple[str, ...] = (), url: str = "",
+        hint: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message, url=url, hint=hint)
+        self.available = available
+
+
+class UnsupportedManifestError(RegistryError):
+    """A manifest of a kind that nbdock cannot use, such as Docker's schema 1."""
+
+
+class UnsafeDestinationError(RegistryError):
+    """A registry sends requests or credentials to a place it has no business with."""
+
+
+class UploadError(RegistryError):
+    """A blob or manifest could not be put into a registry."""
 
 
 class CommandError(NbdockError):

@@ -133,6 +133,18 @@ class Settings:
     nix_closure_limit: int = 200_000
     """How many store paths a closure may have. Count."""
 
+    registry_blobs: int = 6
+    """Blobs of one image that are fetched or pushed at a time. Count."""
+
+    registry_manifest_limit_bytes: int = 8 << 20
+    """The largest manifest or index that is taken from a registry. Bytes."""
+
+    registry_tags_limit: int = 1_000_000
+    """The most tags of one repository that are listed. Count."""
+
+    partial_blob_max_age_s: float = 14 * 24 * 3600.0
+    """How long the part of a blob that an interrupted pull left is kept for the next. Seconds."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

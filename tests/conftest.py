@@ -14,6 +14,9 @@ nix, nix_cache
     that it signed, served on loopback (`support.nix.NixCache`): once per run, for all workers.
 local_nix
     The same Nix, and it is this machine's as far as the test and nbdock see.
+registry
+    A real docker-registry on loopback, plain http, with deletion; once per worker: tests keep to
+    repositories of their own names.
 clean_environment
     No variables but PATH and the few that name certificates and proxies.
 
@@ -31,6 +34,7 @@ from pathlib import Path
 import pytest
 from support import engine, no_skips
 from support import nix as nix_support
+from support.registry import Registry, docker_registry
 
 SHARED = "NBDOCK_TEST_SHARED"
 KEPT_VARIABLES = ("PATH", "TMPDIR", "NBDOCK_HOME", SHARED)
@@ -73,6 +77,12 @@ def nix() -> nix_support.Nix:
 def nix_cache(nix: nix_support.Nix) -> Iterator[nix_support.NixCache]:
     with nix_support.open_cache(nix, Path(os.environ[SHARED])) as cache:
         yield cache
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with docker_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from nbdock.content.compress import Compressor, compressor, default_level, encod
 from nbdock.content.decompress import DecompressedStream, open_decompressed
 from nbdock.content.faults import storage_error
 from nbdock.content.index import StoredImage
+from nbdock.content.landing import landing
 from nbdock.content.store import BadBlob, BlobStore
 from nbdock.content.writer import BlobWriter, Written
 
@@ -13,6 +14,7 @@ __all__ = [  # noqa: RUF022  (in order of importance)
     "BlobStore",
     "BlobWriter",
     "Written",
+    "landing",
     "StoredImage",
     "BadBlob",
     "LayerCache",

@@ -10,6 +10,7 @@ from nbdock.oci.config import History, ImageConfig
 from nbdock.oci.container import ContainerConfig, Healthcheck, merge_env
 from nbdock.oci.descriptor import EMPTY_DESCRIPTOR, Descriptor
 from nbdock.oci.digest import Digest
+from nbdock.oci.document import load as load_json
 from nbdock.oci.frozen import FrozenMap
 from nbdock.oci.manifest import Index, Manifest, parse_manifest
 from nbdock.oci.media_types import (
@@ -55,4 +56,5 @@ __all__ = [  # noqa: RUF022 - in order of importance
     "to_docker",
     "EMPTY_DESCRIPTOR",
     "FrozenMap",
+    "load_json",
 ]

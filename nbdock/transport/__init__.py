@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from nbdock.transport.download import Downloaded, TransferProgress
-from nbdock.transport.redacted import redacted
+from nbdock.transport.attempts import Attempts
+from nbdock.transport.download import Downloaded, Requests, TransferProgress, download
+from nbdock.transport.redacted import origin_of, redacted
 from nbdock.transport.response import Fetched, Response
 from nbdock.transport.transport import Authorize, Transport, basic_authorization
 
@@ -15,11 +16,15 @@ __all__ = [  # noqa: RUF022 (by importance)
     "Response",
     "Fetched",
     "Downloaded",
+    "download",
+    "Requests",
+    "Attempts",
     "Authorize",
     "TransferProgress",
     "UnixSocket",
     "basic_authorization",
     "redacted",
+    "origin_of",
 ]
 
 

@@ -16,9 +16,12 @@ __all__ = ["Attempts"]
 class Attempts:
     """How often one transfer may still be taken up again; raises when it may not."""
 
-    def __init__(self, url: str, pauses: HostPauses, limits: settings.Settings) -> None:
+    def __init__(
+        self, url: str, pauses: HostPauses, limits: settings.Settings, retries: int | None = None
+    ) -> None:
         self.url = redacted(url)
         self.count = 0
+        self._retries = limits.retries if retries is None else retries
         self._pauses = pauses
         self._limits = limits
 
@@ -28,7 +31,7 @@ class Attempts:
 
     def broke(self, error: ConnectionFailedError) -> None:
         """Note a broken connection; raises `error` if it was the last attempt."""
-        if self.count >= self._limits.retries or isinstance(error, UntrustedCertificateError):
+        if self.count >= self._retries or isinstance(error, UntrustedCertificateError):
             raise error
         self._pauses.extend(origin_of(self.url)[1], attempt=self.count)
         self.count += 1
@@ -46,7 +49,7 @@ class Attempts:
                 hint=f"Try again later. The longest wait is the setting retry_after_limit_s "
                 f"({limit_s:.0f} seconds).",
             )
-        if self.count >= self._limits.retries:
+        if self.count >= self._retries:
             raise HttpStatusError(
                 f"{redacted(response.url)} answered {response.status} {self.count + 1} times.",
                 status=response.status,

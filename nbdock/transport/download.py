@@ -20,13 +20,14 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol
 
+from nbdock import settings
 from nbdock.concurrency import in_worker
 from nbdock.errors import (
     ConnectionFailedError,
@@ -34,13 +35,15 @@ from nbdock.errors import (
     SizeMismatchError,
     StorageFullError,
 )
+from nbdock.oci import Digest
+from nbdock.transport.attempts import Attempts
 from nbdock.transport.redacted import redacted
 from nbdock.transport.response import Response, status_error
 
 if TYPE_CHECKING:
-    from nbdock.transport.transport import Transport
+    from _hashlib import HASH
 
-__all__ = ["Downloaded", "TransferProgress", "download"]
+__all__ = ["Downloaded", "Requests", "TransferProgress", "download"]
 
 TransferProgress = Callable[[int, int], None]
 """Told (bytes arrived, bytes in all; 0: unknown) as a body arrives."""
@@ -49,11 +52,31 @@ _MUCH_BYTES = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
+class Requests(Protocol):
+    """What a download asks with: a `Transport`, or something around one that adds to requests."""
+
+    @property
+    def limits(self) -> settings.Settings:
+        """The settings in force."""
+        ...
+
+    def attempts(self, url: str) -> Attempts:
+        """The retries of one transfer."""
+        ...
+
+    def stream(
+        self, method: str, url: str, *, headers: Mapping[str, str], attempts: Attempts
+    ) -> AbstractAsyncContextManager[Response]:
+        """Send a request; the answer, whatever its status, with its body unread."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A finished download: the SHA-256 (hex) and size of what now stands at its destination."""
+    """A finished download: digest and size of what now stands at its destination."""
 
-    sha256: str
+    digest: Digest
+    """A SHA-256, unless the expected digest was another."""
     size_bytes: int
     resumed_bytes: int
     """How much of it an earlier process had fetched."""
@@ -62,17 +85,21 @@ class Downloaded:
 class _Part:
     """The file that fills up; its hash is always that of its content."""
 
-    def __init__(self, destination: str, *, take_up: bool, buffer_bytes: int) -> None:
+    def __init__(self, destination: str, expected: Digest | None, buffer_bytes: int) -> None:
         self.destination = destination
+        self._algorithm = expected.algorithm if expected else "sha256"
         self.path, self._fd, self._is_shared = _open_part(destination)
         self._is_done = False
         self.size_bytes = 0
         self.resumed_bytes = 0
-        self._hash = hashlib.sha256()
-        if take_up:
+        self._hash = self._new_hash()
+        if expected:
             self._take_up(buffer_bytes)
         else:
             os.ftruncate(self._fd, 0)
+
+    def _new_hash(self) -> HASH:
+        return Digest.of(b"", algorithm=self._algorithm).hasher()
 
     def _take_up(self, buffer_bytes: int) -> None:
         """Hash what is there already."""
@@ -88,7 +115,7 @@ class _Part:
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         self.size_bytes = self.resumed_bytes = 0
-        self._hash = hashlib.sha256()
+        self._hash = self._new_hash()
 
     def write(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
@@ -100,8 +127,8 @@ class _Part:
             view = view[count:]
 
     @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
+    def digest(self) -> Digest:
+        return Digest.of_hasher(self._hash)
 
     def finish(self) -> None:
         # Not synced: that costs more than the transfer of a small file, and a name whose content a
@@ -156,35 +183,32 @@ def _full_disk_told(destination: str) -> Iterator[None]:
 
 
 async def download(
-    transport: Transport,
+    transport: Requests,
     url: str,
     destination: str,
-    sha256: str | None,
+    expected: Digest | None,
     size_bytes: int | None,
     progress: TransferProgress | None,
 ) -> Downloaded:
-    """See `Transport.download`."""
-    buffer_bytes = transport.limits.io_buffer_bytes
-    part = await in_worker(
-        _Part, destination, take_up=sha256 is not None, buffer_bytes=buffer_bytes
-    )
+    """See `Transport.download`; what requests need besides, `transport` adds to them."""
+    part = await in_worker(_Part, destination, expected, transport.limits.io_buffer_bytes)
     keep = False
     try:
         if size_bytes is not None and part.size_bytes > size_bytes:
             part.restart()
         while True:
             # Only in this state is what has arrived worth keeping.
-            keep = sha256 is not None
+            keep = expected is not None
             await _receive(transport, url, part, size_bytes, progress)
             keep = False
-            wrong = _mismatch(part, url, sha256, size_bytes)
+            wrong = _mismatch(part, url, expected, size_bytes)
             if wrong is None:
                 break
             if not part.resumed_bytes:
                 raise wrong
             part.restart()
         part.finish()
-        return Downloaded(part.sha256, part.size_bytes, part.resumed_bytes)
+        return Downloaded(part.digest, part.size_bytes, part.resumed_bytes)
     except (SizeMismatchError, StorageFullError):
         keep = False
         raise
@@ -193,7 +217,7 @@ async def download(
 
 
 async def _receive(
-    transport: Transport,
+    transport: Requests,
     url: str,
     part: _Part,
     size_bytes: int | None,
@@ -294,15 +318,17 @@ def _validator(response: Response) -> str:
 
 
 def _mismatch(
-    part: _Part, url: str, sha256: str | None, size_bytes: int | None
+    part: _Part, url: str, expected: Digest | None, size_bytes: int | None
 ) -> DigestMismatchError | SizeMismatchError | None:
     if size_bytes is not None and part.size_bytes != size_bytes:
         return _size_error(url, size_bytes, part.size_bytes)
-    if sha256 is not None and part.sha256 != sha256.lower():
+    if expected is not None and part.digest != expected:
+        algorithm = expected.algorithm.upper().replace("SHA", "SHA-")
         return DigestMismatchError(
-            f"{redacted(url)} has the SHA-256 {part.sha256}, not {sha256.lower()} as announced.",
-            digest=f"sha256:{sha256.lower()}",
-            actual=f"sha256:{part.sha256}",
+            f"{redacted(url)} has the {algorithm} {part.digest.hex}, not {expected.hex} as "
+            "announced.",
+            digest=str(expected),
+            actual=str(part.digest),
             path=part.destination,
             hint="The server's copy is damaged or was replaced; it was not used. Try again later "
             "or use another server.",

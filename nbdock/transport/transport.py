@@ -33,6 +33,7 @@ from urllib.parse import urljoin
 
 from nbdock import settings
 from nbdock.errors import ConnectionFailedError, TransportError
+from nbdock.oci import Digest
 from nbdock.transport.attempts import Attempts
 from nbdock.transport.download import Downloaded, TransferProgress, download
 from nbdock.transport.pauses import HostPauses
@@ -70,6 +71,8 @@ class Transport:
         ``"http://host"``. They win over the environment's.
     ca_file
         Certificate authorities to trust instead of the system's; default: the setting `ca_file`.
+    tls
+        Makes the TLS context instead, when the first connection is opened.
     unix_socket
         Talk HTTP over this socket instead of TCP, whatever host a URL names.
     connections
@@ -93,6 +96,7 @@ class Transport:
         authorize: Authorize | None = None,
         proxies: Mapping[str, str | None] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         unix_socket: str | os.PathLike[str] | None = None,
         connections: int | None = None,
         _handler: httpx.AsyncBaseTransport | None = None,
@@ -104,6 +108,7 @@ class Transport:
         self._authorize = authorize
         self._proxies = dict(proxies or {})
         self._ca_file = ca_file if ca_file is not None else self.limits.ca_file
+        self._tls = tls
         self._unix_socket = unix_socket
         self._handler = _handler
         self._pauses = HostPauses(_sleep)
@@ -256,13 +261,12 @@ class Transport:
         HttpStatusError, ConnectionFailedError, TransportError
             See `stream`.
         """
-        return await download(
-            self, url, os.fspath(destination), sha256, size_bytes, progress
-        )  # fmt: skip
+        expected = None if sha256 is None else Digest("sha256", sha256.lower())
+        return await download(self, url, os.fspath(destination), expected, size_bytes, progress)
 
-    def attempts(self, url: str) -> Attempts:
-        """The retries of one transfer that needs several requests."""
-        return Attempts(url, self._pauses, self.limits)
+    def attempts(self, url: str, *, retries: int | None = None) -> Attempts:
+        """The retries of one transfer that needs several requests; default: the setting."""
+        return Attempts(url, self._pauses, self.limits, retries)
 
     async def _follow(
         self,
@@ -351,8 +355,10 @@ class Transport:
         mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
         if handler is None:
             for pattern, proxy in self._proxies.items():
-                mounts[pattern] = httpx.AsyncHTTPTransport(
-                    verify=context, limits=limits, proxy=proxy
+                mounts[pattern] = (
+                    httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
+                    if proxy
+                    else None
                 )
         try:
             self._client = httpx.AsyncClient(
@@ -376,6 +382,8 @@ class Transport:
         return self._client
 
     def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is not None:
+            return self._tls()
         if self._ca_file is None:
             return ssl.create_default_context()
         try:

@@ -70,7 +70,7 @@ async def test_whole(server: FaultyServer, transport: Transport, goal: Path) -> 
         progress=lambda *now: seen.append(now),
     )  # fmt: skip
     assert goal.read_bytes() == DATA
-    assert (done.sha256, done.size_bytes, done.resumed_bytes) == (SHA256, len(DATA), 0)
+    assert (done.digest.hex, done.size_bytes, done.resumed_bytes) == (SHA256, len(DATA), 0)
     assert seen[-1] == (len(DATA), len(DATA))
     assert seen == sorted(seen)
     assert os.listdir(goal.parent) == ["goal"]
@@ -114,7 +114,7 @@ async def test_a_changed_file_is_fetched_whole(
     server.script("/a", short(DATA, 70_000, etag='"old"'), content(new, etag='"new"'))
     done = await transport.download(server.url("/a"), goal)
     assert goal.read_bytes() == new
-    assert done.sha256 == hashlib.sha256(new).hexdigest()
+    assert done.digest.hex == hashlib.sha256(new).hexdigest()
 
 
 async def test_weak_etags_prove_nothing(

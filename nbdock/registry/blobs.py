@@ -1,0 +1,88 @@
+"""Fetching blobs: large ones into the blob store, small ones into memory.
+
+    await pull_blob(repository, descriptor, store)
+
+A blob arrives beside the store (`nbdock.content.landing`) and is hashed as it comes. A broken body
+is taken up with ``Range``, by this process or, if it was killed, by the next; of several tasks and
+processes that want one blob, one fetches it. Only a blob whose size and digest are those of its
+descriptor gets a name in the store.
+"""
+
+from __future__ import annotations
+
+from nbdock.concurrency import in_worker
+from nbdock.content import BlobStore, landing
+from nbdock.errors import DigestMismatchError, SizeMismatchError
+from nbdock.oci import Descriptor, Digest
+from nbdock.registry.host import BlobRequests
+from nbdock.registry.repository import Repository
+from nbdock.transport import TransferProgress, download
+
+__all__ = ["blob_bytes", "pull_blob"]
+
+
+async def pull_blob(
+    repository: Repository,
+    descriptor: Descriptor,
+    store: BlobStore,
+    progress: TransferProgress | None = None,
+) -> None:
+    """Put a blob into the store; see `RegistryClient.pull_blob`."""
+    digest, size_bytes = descriptor.digest, descriptor.size_bytes
+    if descriptor.data is not None:
+        await in_worker(store.add, descriptor.data, algorithm=digest.algorithm)
+    else:
+        async with landing(store, digest, size_bytes) as path:
+            if path is not None:
+                requests = BlobRequests(
+                    repository.host, repository.scopes("pull"), _what(repository, digest)
+                )
+                url = await repository.url(f"blobs/{digest}")
+                await download(requests, url, path, digest, size_bytes, progress)
+    if progress is not None:
+        progress(size_bytes, size_bytes)
+
+
+async def blob_bytes(repository: Repository, descriptor: Descriptor, limit_bytes: int) -> bytes:
+    """The bytes of a small blob; see `RegistryClient.blob_bytes`."""
+    digest, size_bytes = descriptor.digest, descriptor.size_bytes
+    what = _what(repository, digest)
+    if size_bytes > limit_bytes:
+        raise SizeMismatchError(
+            f"The document {digest} of {repository.name} has {size_bytes:,} bytes, more than "
+            f"{limit_bytes:,}.",
+            expected_bytes=limit_bytes,
+            actual_bytes=size_bytes,
+            digest=str(digest),
+            hint="If it is meant to be so large, raise the setting json_limit_bytes.",
+        )
+    if descriptor.data is not None:
+        return descriptor.data
+    answer = await repository.host.fetch(
+        "GET",
+        await repository.url(f"blobs/{digest}"),
+        limit_bytes=limit_bytes,
+        what=what,
+        scopes=repository.scopes("pull"),
+    )
+    if len(answer.body) != size_bytes:
+        raise SizeMismatchError(
+            f"The registry sent {len(answer.body):,} bytes as {what}, not {size_bytes:,}.",
+            expected_bytes=size_bytes,
+            actual_bytes=len(answer.body),
+            digest=str(digest),
+            hint="The registry's copy is damaged or was replaced; it was not used.",
+        )
+    actual = Digest.of(answer.body, algorithm=digest.algorithm)
+    if actual != digest:
+        raise DigestMismatchError(
+            f"The registry sent {actual} as {what}.",
+            digest=str(digest),
+            actual=str(actual),
+            hint="The registry's copy is damaged or was replaced; it was not used.",
+        )
+    return answer.body
+
+
+def _what(repository: Repository, digest: Digest) -> str:
+    return f"the blob {digest} of {repository.name}"
