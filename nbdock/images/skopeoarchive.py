@@ -21,7 +21,6 @@ years: skopeo's later sources say nothing else.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -151,9 +150,11 @@ def _dumped(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def skopeo_hash(store: BlobStore, members: Sequence[ArchiveMember]) -> Digest:
-    """The SHA-256 of the archive of these members, which is not written. Blocking."""
-    hasher = hashlib.sha256()
+def skopeo_hash(
+    store: BlobStore, members: Sequence[ArchiveMember], *, algorithm: str = "sha256"
+) -> Digest:
+    """The hash of the archive of these members, which is not written. Blocking."""
+    hasher = Digest.of(b"", algorithm=algorithm).hasher()
     for piece in archive_pieces(store, members, record_bytes=RECORD_BYTES):
         hasher.update(piece)
     return Digest.of_hasher(hasher)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nbdock.packages.closure import Closure, realise, resolve_closure
 from nbdock.packages.local import directory
 from nbdock.packages.package import Package, PackageSet, Progress
+from nbdock.packages.tally import Tally
 from nbdock.packages.texts import script, text_file
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
         StorePackage,
         StorePath,
         default_nixpkgs,
+        format_hash,
         nar_hash,
         nixpkgs,
+        parse_hash,
         registration_entries,
         store_path,
     )
@@ -73,9 +76,12 @@ __all__ = [  # noqa: RUF022, in order of importance
     "PathInfo",
     "registration_entries",
     "nar_hash",
+    "parse_hash",
+    "format_hash",
     "NixShell",
     "nix_shell",
     "Progress",
+    "Tally",
 ]
 
 _ENVIRONMENT = {"shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates"}
@@ -89,6 +95,8 @@ _NIX = {
     "PathInfo",
     "registration_entries",
     "nar_hash",
+    "parse_hash",
+    "format_hash",
 }
 _SHELL = {"NixShell", "nix_shell"}
 

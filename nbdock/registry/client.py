@@ -59,7 +59,11 @@ class RegistryClient:
     # Reading
 
     async def manifest(
-        self, reference: Reference, *, platform: Platform | None = None
+        self,
+        reference: Reference,
+        *,
+        platform: Platform | None = None,
+        store: BlobStore | None = None,
     ) -> FetchedManifest:
         """The manifest or index that a reference stands for, its digest verified.
 
@@ -69,6 +73,9 @@ class RegistryClient:
             Without tag and digest it means ``latest``; a digest wins over a tag.
         platform
             If it is an index: choose the manifest for this platform.
+        store
+            Where what came is put, and where manifests are looked for by their digests first: one
+            that is there costs no request.
 
         Raises
         ------
@@ -85,7 +92,7 @@ class RegistryClient:
         """
         repository = await self._repository(reference)
         try:
-            fetched = await repository.manifest(reference.with_default_tag())
+            fetched = await repository.manifest(reference.with_default_tag(), store=store)
         except RegistryError as error:
             if error.status != 404:
                 raise
@@ -96,7 +103,7 @@ class RegistryClient:
                 return fetched
             index = index or fetched
             chosen = choose(fetched, platform)
-            fetched = await self._described(repository, reference, chosen, index)
+            fetched = await self._described(repository, reference, chosen, index, store)
         raise InvalidManifestError(
             f"{reference} is an index of indexes, more than {_MAX_NESTING} deep.",
             value=str(reference),
@@ -104,9 +111,10 @@ class RegistryClient:
 
     async def _described(
         self, repository: Repository, reference: Reference, chosen: Descriptor,
-        index: FetchedManifest,
+        index: FetchedManifest, store: BlobStore | None,
     ) -> FetchedManifest:  # fmt: skip
-        fetched = await repository.manifest(reference.with_digest(chosen.digest))
+        wanted = reference.with_digest(chosen.digest)
+        fetched = await repository.manifest(wanted, store=store)
         check_described(fetched, chosen)
         return FetchedManifest(fetched.reference, fetched.manifest, fetched.data, chosen, index)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
+from nbdock.concurrency import in_worker
+from nbdock.content import BlobStore
+from nbdock.errors import ContentError
 from nbdock.oci import Reference
 from nbdock.registry.fetched import ACCEPTED, FetchedManifest, verified
 from nbdock.registry.host import RegistryHost
@@ -39,8 +43,18 @@ class Repository:
         """What a token must allow for ``"pull"`` or ``"pull,push"``."""
         return scopes_for(self.path, actions, mount_from=mount_from)
 
-    async def manifest(self, reference: Reference) -> FetchedManifest:
-        """The manifest or index that a reference's digest or tag stands for, verified."""
+    async def manifest(
+        self, reference: Reference, *, store: BlobStore | None = None
+    ) -> FetchedManifest:
+        """The manifest or index that a reference's digest or tag stands for, verified.
+
+        One that `store` has by its digest is not asked for; one that came is in it afterwards.
+        """
+        if store is not None and reference.digest is not None and store.has(reference.digest):
+            # One that was damaged since is fetched again.
+            with contextlib.suppress(ContentError):
+                data = await in_worker(store.read, reference.digest)
+                return verified(data, "", reference, where=str(store.home))
         wanted = str(reference.digest or reference.tag or "latest")
         answer = await self.host.fetch(
             "GET",
@@ -50,10 +64,14 @@ class Repository:
             scopes=self.scopes("pull"),
             headers={"Accept": ACCEPTED},
         )
-        return verified(
+        fetched = verified(
             answer.body,
             answer.headers.get("content-type", ""),
             reference,
             announced=answer.headers.get("docker-content-digest", ""),
             where=redacted(answer.url),
         )
+        if store is not None:
+            algorithm = fetched.descriptor.digest.algorithm
+            await in_worker(store.add, fetched.data, algorithm=algorithm)
+        return fetched
