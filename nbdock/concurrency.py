@@ -145,7 +145,11 @@ async def in_stoppable_worker(
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `in_worker`, beside the workers: for short steps of what goes on while those are busy."""
+    """As `in_worker`, beside the workers: for short steps of what goes on while those are busy.
+
+    Also for what may itself wait for the core (`run`), as looking a package up does: a worker that
+    waits for the core would be missing to the core.
+    """
     return await _in_pool(None, threading.Event(), functools.partial(function, *args, **kwargs))
 
 

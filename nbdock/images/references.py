@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from nbdock.concurrency import in_worker
+from nbdock.concurrency import in_thread, in_worker
 from nbdock.errors import ArgumentError, NbdockError, PackageNotFoundError
 from nbdock.filetree import Entry
 from nbdock.images.arguments import Unreferenced, context_packages
@@ -94,13 +94,13 @@ async def _look_up(request: BuildRequest, path: str, sets: Sequence[PackageSet])
 
     for package_set in sets:
         try:
-            package = await in_worker(package_set.__getitem__, path)
+            package = await in_thread(package_set.__getitem__, path)
             (package,) = await realise([package], progress=request.progress)
         except PackageNotFoundError:
             continue
         return package
     try:
-        package = await in_worker(lambda: default_nixpkgs()[path])
+        package = await in_thread(lambda: default_nixpkgs()[path])
         (package,) = await realise([package], progress=request.progress)
     except NbdockError:
         # There may be neither Nix nor a network; what is missing is said by the caller.

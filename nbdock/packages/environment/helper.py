@@ -142,7 +142,7 @@ async def look_up(packages: PackageSet, *names: str) -> Package:
     for name in names:
         try:
             # Looking up may wait for an index or an evaluation.
-            package = await concurrency.in_worker(packages.__getitem__, name)
+            package = await concurrency.in_thread(packages.__getitem__, name)
             return (await realise([package]))[0]
         except PackageNotFoundError as error:
             problem = problem or error

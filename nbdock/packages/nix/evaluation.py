@@ -19,7 +19,7 @@ from typing import Any
 
 from nbdock import concurrency
 from nbdock.concurrency import in_worker
-from nbdock.errors import ArgumentTypeError, InvalidStorePathError, NixError
+from nbdock.errors import ArgumentTypeError, InvalidStorePathError, NixError, PackageNotFoundError
 from nbdock.packages.closure import Closure
 from nbdock.packages.nix.attributes import (
     Answer,
@@ -221,15 +221,13 @@ class NixPackageSet(Selectable, LocalStore):
             raise evaluation_failure(shown, paths[0][-1] if paths[0] else "", outcome)
         try:
             said = json.loads(outcome.output)
-            return await in_worker(self._understood, paths, said)
+            # Not in a worker: who waits for this may be one, and there may be no other.
+            return {path: self._answer(one) for path, one in zip(paths, said, strict=True)}
         except (ValueError, KeyError, TypeError, AttributeError, InvalidStorePathError) as error:
             raise NixError(
                 f"Nix answered for {shown} what nbdock does not understand: {error}",
                 output=outcome.output[:2000],
             ) from error
-
-    def _understood(self, paths: Sequence[Path], said: list[Any]) -> dict[Path, Answer]:
-        return {path: self._answer(one) for path, one in zip(paths, said, strict=True)}
 
     def _answer(self, said: dict[str, Any]) -> Answer:
         kind, names = said["kind"], tuple(said.get("names", ()))
@@ -276,6 +274,8 @@ class NixPackageSet(Selectable, LocalStore):
         ------
         NixError
             One of them cannot be evaluated or built, or is no package.
+        PackageNotFoundError
+            A store path that nothing makes is neither here nor in a cache.
         """
         mine = [p for p in packages if isinstance(p, NixAttribute)]
         await self._answered([p.attribute for p in mine if not p.known_answer], progress)
@@ -327,7 +327,14 @@ class NixPackageSet(Selectable, LocalStore):
             on_message=report,
         )  # fmt: skip
         if outcome.exit_code:
-            raise build_failure([n.path.name for n in lacking], outcome)
+            error = build_failure([n.path.name for n in lacking], outcome)
+            if any(n.derivation for n in lacking):
+                raise error
+            raise PackageNotFoundError(
+                f"Neither the Nix store nor a cache of this Nix has {lacking[0].path}.",
+                package=error.package,
+                hint="`nix show-config` says which caches it asks (substituters).",
+            ) from error
 
     # Closures
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from nbdock.concurrency import in_worker
+from nbdock.concurrency import in_thread, in_worker
 from nbdock.errors import ArgumentTypeError, InvalidStorePathError, NixError
 from nbdock.packages.nix.attributes import NixAttribute
 from nbdock.packages.nix.derivation import Derivation
@@ -93,7 +93,7 @@ async def open_derivation(
         Nix cannot evaluate it.
     """
     if isinstance(derivation, Package):
-        return await in_worker(_of_package, derivation)
+        return await in_thread(_of_package, derivation)
     if not isinstance(derivation, str | os.PathLike):
         raise _wrong(f"{derivation!r:.60} is no derivation.")
     text = os.fspath(derivation)

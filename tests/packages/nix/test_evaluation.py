@@ -340,8 +340,9 @@ async def test_store_paths(own: NixPackageSet, local_nix: Nix, monkeypatch: pyte
     assert (str(package), package.name) == (hello, "hello")
     assert own[StorePath.parse(hello)] == package
     assert package.size_bytes == 0
-    with pytest.raises(NixError, match="cannot build hello"):
+    with pytest.raises(PackageNotFoundError, match="Neither the Nix store nor a cache") as caught:
         await realise([package])
+    assert "don't know how to build" in str(caught.value.__cause__)
     cache = f"file://{tmp_path}/cache"
     local_nix.run("nix", "copy", "--to", cache, hello)
     monkeypatch.setenv("NIX_CONFIG", f"substituters = {cache}\nrequire-sigs = false")
@@ -563,12 +564,18 @@ def test_cells(local_nix: Nix) -> None:
     assert "Did you mean hello?" in str(caught.value)
 
 
-async def test_an_image_of_attributes(nbdock_home: Path, local_nix: Nix) -> None:
+async def test_an_image_of_attributes(
+    nbdock_home: Path, local_nix: Nix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One worker only: nothing that waits for an answer of Nix may occupy it.
+    monkeypatch.setenv("NBDOCK_WORKERS", "1")
     packages = NixPackageSet()
-    image = await nbdock.build_layered_image(
-        "hello", contents=[packages.hello],
-        config={"Cmd": [ContextString(f"{packages.runtimeShell}", [packages.runtimeShell])]},
-    )  # fmt: skip
+    building = nbdock.build_layered_image(
+        "hello", contents=[packages.hello], config={"Cmd": [packages.runtimeShell, "-l"]}
+    )
+    image = await asyncio.wait_for(building, 120)
     hello = await image.file(f"{packages.hello}/bin/hello")
     assert hello == local_nix.path(f"{packages.hello}/bin/hello").read_bytes()
-    assert await image.file(str(packages.runtimeShell))
+    shell = str(packages.runtimeShell)
+    assert image.config.config.cmd == (shell, "-l")
+    assert await image.file(shell) == local_nix.path(shell).read_bytes()
