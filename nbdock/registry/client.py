@@ -11,9 +11,11 @@ It speaks the OCI's distribution specification 1.1, and so Docker's registry API
 from __future__ import annotations
 
 import contextlib
+import functools
 from types import TracebackType
 from typing import Self
 
+from nbdock.concurrency import gather_limited
 from nbdock.content import BlobStore
 from nbdock.errors import (
     InvalidManifestError,
@@ -39,7 +41,8 @@ _MAX_NESTING = 4
 class RegistryClient:
     """Registries as one operation needs them; owns its connections, and closes them when left."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls_verify: bool = True) -> None:
+        self._tls_verify = tls_verify
         self._hosts: dict[str, RegistryHost] = {}
         self._owned = contextlib.AsyncExitStack()
         self._warnings = Warnings()
@@ -107,6 +110,22 @@ class RegistryClient:
         raise InvalidManifestError(
             f"{reference} is an index of indexes, more than {_MAX_NESTING} deep.",
             value=str(reference),
+        )
+
+    async def manifests(
+        self, index: FetchedManifest, *, store: BlobStore | None = None
+    ) -> list[FetchedManifest]:
+        """Everything that an index names, in its order, as its descriptors say: see `manifest`."""
+        if not isinstance(index.manifest, Index):
+            return []
+        reference = index.reference
+        repository = await self._repository(reference)
+        return await gather_limited(
+            [
+                functools.partial(self._described, repository, reference, named, index, store)
+                for named in index.manifest.manifests
+            ],
+            limit=repository.host.limits.registry_blobs,
         )
 
     async def _described(
@@ -226,7 +245,7 @@ class RegistryClient:
             host = RegistryHost(
                 name,
                 transport=Transport(),
-                allow_http=is_this_machine(name),
+                allow_http=is_this_machine(name) or not self._tls_verify,
                 warnings=self._warnings,
             )
             self._hosts[name] = host
