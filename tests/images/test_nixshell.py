@@ -298,3 +298,14 @@ async def test_the_stream_is_the_same_archive(shell_nix: Path, tmp_path: Path) -
     image = await nbdock.build_nix_shell_image(shell_nix, name="streamed", tag="2", run="true")
     saved = await image.save(tmp_path / "image.tar", compression="none")
     assert streamed == saved.read_bytes()
+
+
+async def test_names_of_files_lead_nowhere(shell_nix: Path) -> None:
+    """`passAsFile` is text of the derivation, which may say anything."""
+    hostile = with_extra(shell_nix, passAsFile='[ "../../up" "a/b" "twice" "twice" "missing" ]',
+                         **{'"../../up"': '"x"', '"a/b"': '"y"', "twice": '"z"'})  # fmt: skip
+    arguments = await nix_shell_arguments(hostile)
+    closure = await nbdock.closure(arguments["contents"])
+    (passed,) = [p for p in closure.packages if p.name == "pass-as-file"]
+    assert [(e.path, e.read()) for e in passed.entries() if e.path] == [(b"twice", b"z")]
+    assert {f"twicePath={passed}/twice", "a/b=y"} < set(arguments["config"]["Env"])

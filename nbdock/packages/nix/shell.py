@@ -135,9 +135,16 @@ async def nix_shell(
     commands = command if run is None else run
     start = text_file("nix-shell-rc", _start(bash, path, commands), needs=needed, store=True)
     needed.append(start)
-    files = [v for v in variables.get("passAsFile", "").split() if v in variables]
+    # No shell could name the variable of another name, and no file may have just any.
+    files = [
+        word for word in dict.fromkeys(variables.get("passAsFile", "").split())
+        if word in variables and re.fullmatch(r"[A-Za-z_]\w*", word, re.ASCII)
+    ]  # fmt: skip
     if files:
-        texts = [regular(variable, variables.pop(variable)) for variable in files]
+        texts = [
+            regular(variable, variables.pop(variable).encode("utf-8", "surrogateescape"))
+            for variable in files
+        ]
         passed = stored("pass-as-file", texts, needs=tuple(needed))
         variables |= {f"{variable}Path": f"{passed}/{variable}" for variable in files}
         needed.append(passed)
