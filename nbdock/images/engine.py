@@ -6,12 +6,15 @@ Podman's service speaks Docker's API, so one code serves both.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import stat
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbdock import settings
 from nbdock.concurrency import in_worker
 from nbdock.errors import (
     ConnectionFailedError,
@@ -26,7 +29,7 @@ from nbdock.packages import Progress
 if TYPE_CHECKING:
     from nbdock.images.image import Image
 
-__all__ = ["export_from_engine", "find_engine", "load_into_engine"]
+__all__ = ["export_from_engine", "find_engine", "import_into_engine", "load_into_engine"]
 
 _START = "Start Docker, or Podman's service with `systemctl --user start podman.socket`; "
 _HINT = _START + 'or name the socket: engine="unix:///path/to/socket".'
@@ -119,6 +122,33 @@ async def load_into_engine(
     # Docker says them line by line, Podman with commas between.
     loaded = [n.partition(":")[2].split(",") for n in names if n.startswith("Loaded image")]
     return [name.strip() for line in loaded for name in line] or [str(image) for image in images]
+
+
+async def import_into_engine(path: Path, reference: str, engine: str | None = None) -> str:
+    """Make an image of a tar of a root file system, as ``docker import`` does; its ID."""
+    from urllib.parse import urlencode
+
+    from nbdock.transport import UnixSocket
+
+    socket = find_engine(engine)
+    target = "/images/create?" + urlencode({"fromSrc": "-", "repo": reference})
+    try:
+        with await in_worker(open, path, "rb") as file:
+            pieces = iter(functools.partial(file.read, settings.current().io_buffer_bytes), b"")
+            answer = await UnixSocket(socket).post(target, in_order(pieces))
+    except (ConnectionFailedError, HttpStatusError) as error:
+        raise EngineError(
+            f"The engine did not take {reference}: {_reason(error)}", socket=socket
+        ) from error
+    made = reference
+    for line in answer.splitlines():
+        message = json.loads(line) if line.strip() else {}
+        if "error" in message:
+            raise EngineError(
+                f"The engine did not take {reference}: {message['error']}", socket=socket
+            )
+        made = str(message.get("status") or made).strip()
+    return made
 
 
 def _reason(error: ConnectionFailedError | HttpStatusError) -> str:

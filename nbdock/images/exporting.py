@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import os
+import tempfile
 import threading
 from pathlib import Path
 
@@ -61,7 +63,7 @@ class RootFilesystem:
     def __repr__(self) -> str:
         return f"<RootFilesystem {self.name}: {len(self.tree)} entries, {self.size_bytes} bytes>"
 
-    @property
+    @functools.cached_property
     def size_bytes(self) -> int:
         """Bytes of all files, a file with several names counted once."""
         return self.tree.size_bytes
@@ -96,6 +98,38 @@ class RootFilesystem:
             stop = threading.Event()
             await in_stoppable_worker(stop, self._write, temporary, stop, progress)
         return place
+
+    async def load(
+        self,
+        engine: str | None = None,
+        *,
+        reference: str | None = None,
+        progress: Progress | None = None,
+    ) -> str:
+        """Import the tar into a running engine, as ``docker import`` does.
+
+        Parameters
+        ----------
+        engine
+            A socket, as for `Image.load`.
+        reference
+            What the engine is to call the new image of one layer; by default `name`.
+
+        Returns
+        -------
+        str
+            The ID that the engine gives it.
+
+        Raises
+        ------
+        EngineError
+            No engine answers, or it refuses the tar.
+        """
+        from nbdock.images.engine import import_into_engine
+
+        with tempfile.TemporaryDirectory(dir=self.image.store.home / "tmp") as directory:
+            path = await self.save(Path(directory) / "rootfs.tar", progress=progress)
+            return await import_into_engine(path, reference or self.name.lower(), engine)
 
     def _write(self, path: Path, stop: threading.Event, progress: Progress | None) -> None:
         total = self.size_bytes if progress else 0

@@ -29,6 +29,7 @@ from nbdock.oci import (
     Digest,
     ImageConfig,
     Manifest,
+    Reference,
     parse_manifest,
 )
 from nbdock.packages import Closure, Progress
@@ -105,6 +106,16 @@ class Image:
     def reference(self) -> str:
         """``name:tag``, or the empty text for an unnamed image."""
         return f"{self.name}:{self.tag}" if self.name and self.tag else self.name
+
+    @property
+    def image_name(self) -> str:
+        """The name, as dockerTools calls it: ``imageName`` in a cell."""
+        return self.name
+
+    @property
+    def image_tag(self) -> str:
+        """The tag, as dockerTools calls it: ``imageTag`` in a cell."""
+        return self.tag
 
     @property
     def digest(self) -> Digest:
@@ -250,6 +261,47 @@ class Image:
         from nbdock.images.engine import load_into_engine
 
         return (await load_into_engine([self], engine, progress=progress))[0]
+
+    async def push(
+        self,
+        reference: str | Reference,
+        *,
+        compression: str | None = None,
+        tls_verify: bool = True,
+        progress: Progress | None = None,
+    ) -> Reference:
+        """Put the image into a registry.
+
+        Parameters
+        ----------
+        reference
+            ``registry/repository:tag``; without a tag it is ``latest``.
+        compression
+            ``"gz"``, ``"zstd"`` or ``"none"`` for layers that are in another form. By default
+            layers stay as they are, and uncompressed ones are compressed with gzip; so an image
+            that was pulled keeps its digest.
+        tls_verify
+            False accepts any certificate, and a registry without TLS.
+        progress
+            Called with what is being done, bytes done and bytes in all as far as they are known.
+
+        Returns
+        -------
+        Reference
+            The name with the digest, which always means this image.
+
+        Raises
+        ------
+        ArgumentTypeError
+            A reference or compression that means nothing.
+        AuthenticationError, RegistryError, TransportError
+            The registry refuses, or cannot be reached. The name stands for what it did before.
+        """
+        from nbdock.images.pushing import push_image
+
+        return await push_image(
+            self, reference, compression=compression, tls_verify=tls_verify, progress=progress
+        )
 
     async def file(self, path: str) -> bytes:
         """The content of a file as a container would see it; parents that are links are followed.

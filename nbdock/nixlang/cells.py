@@ -150,6 +150,7 @@ def read_arguments(
     *,
     function_names: Iterable[str] = (),
     other_functions: Mapping[str, str] | None = None,
+    list_name: str | None = None,
     base_dir: str | os.PathLike[str] | None = None,
 ) -> CellArguments:
     """The arguments in a cell: bindings, a set, or a call of a function by its name.
@@ -166,6 +167,8 @@ def read_arguments(
     other_functions
         Functions that this cell must not call, each with what to do instead (the hint of the
         error), such as ``{"pullImage": "Begin the cell with %%pullImage."}``.
+    list_name
+        For a function that takes a list, `mergeImages [ a b ]`: the name to give it under.
 
     Raises
     ------
@@ -192,7 +195,12 @@ def read_arguments(
             if name in others:
                 raise Fault(f"This cell cannot call {name}", others[name], value.head)
             value = yield evaluator.evaluate(value.argument_node, value.environment)
+        if list_name and isinstance(value, list):
+            return {list_name: (yield to_plain(evaluator, value, tracks, (list_name,)))}
         if not isinstance(value, AttributeSet):
+            if list_name:
+                raise Fault(f"The cell should hold a list, not {describe(value)}",
+                            f"Write `{own[0]} [ a b ]`, or the list alone.", node)  # fmt: skip
             what = f"{name} takes" if name else "The cell should hold arguments in"
             hint = f"Write `{own[0]} {{ name = value; }}`, or the bindings alone." if own else None
             raise Fault(f"{what} a set, not {describe(value)}", hint, node)

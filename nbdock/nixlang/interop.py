@@ -8,6 +8,7 @@ called. Items come before attributes: a package set's packages before its method
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ __all__ = [
 Names = Mapping[str, object] | Callable[[str], object]
 """The free names of a cell: a mapping, or a function that raises KeyError for unknown names."""
 
+_CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _MISSING = (PackageNotFoundError, ImageNotFoundError)
 _SUGGESTION_LIMIT = 5000
 
@@ -66,7 +68,9 @@ def known_names(names: Names) -> list[str]:
 
 
 def attribute_of(subject: Any, name: str) -> Any:
-    """`subject.name` in a cell: an item, else an attribute, else that with `_` for `-`.
+    """`subject.name` in a cell: an item, else an attribute, by Python's spelling if need be.
+
+    That is `_` for `-`, and `image_name` for `imageName`.
 
     Raises
     ------
@@ -93,7 +97,8 @@ def attribute_of(subject: Any, name: str) -> Any:
             if isinstance(error, NbdockError) and not isinstance(error, _MISSING):
                 raise
             problem = error
-    for spelling in dict.fromkeys((name, name.replace("-", "_"))):
+    snake = _CAPITAL.sub(r"_\1", name).lower()
+    for spelling in dict.fromkeys((name, name.replace("-", "_"), snake)):
         if not spelling.isidentifier() or spelling.startswith("_"):
             continue
         try:

@@ -12,7 +12,7 @@ import nbdock
 from nbdock.notebook import completion, display, errors
 from nbdock.notebook.jobs import Job, JobState
 from nbdock.notebook.magics import BuildMagics
-from nbdock.notebook.names import default_apt
+from nbdock.notebook.names import BUILDERS, default_apt
 
 __all__ = ["Job", "JobState", "load", "unload"]
 
@@ -36,7 +36,7 @@ def load(shell: Any) -> None:
 def unload(shell: Any) -> None:
     """Take from a shell what `load` gave it."""
     manager = shell.magics_manager
-    for magic in ("buildImage", "buildLayeredImage"):
+    for magic in BUILDERS:
         manager.magics["cell"].pop(magic, None)
     registered = manager.registry.pop(BuildMagics.__name__, None)
     if registered in shell.configurables:

@@ -13,6 +13,9 @@ from nbdock.concurrency import in_worker
 from nbdock.errors import NbdockError
 from nbdock.images import (
     Image,
+    ImageStream,
+    MergedImages,
+    RootFilesystem,
     closure,
     context_packages,
     from_cell,
@@ -25,10 +28,15 @@ from nbdock.nixlang import CellArguments, Expression
 from nbdock.notebook.errors import in_cell, without_groups
 from nbdock.notebook.flags import BuildFlags
 from nbdock.notebook.names import BUILDERS, CellNames
-from nbdock.notebook.reading import read_cell
+from nbdock.notebook.reading import call_builder, read_cell
 from nbdock.packages import Progress
 
-__all__ = ["Outcome", "build_cell"]
+__all__ = ["Made", "Outcome", "build_cell"]
+
+Made = Image | ImageStream | MergedImages | RootFilesystem
+"""What cells make, if they do not only plan."""
+
+_DONE = {"mergeImages": "Merged", "exportImage": "Flattened"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +46,12 @@ class Outcome:
     Attributes
     ----------
     result
-        The image, or with ``--dry-run`` the plan.
+        The image or what else is made of images, or with ``--dry-run`` the plan.
     summary
         What was done, as the beginning of a sentence: ``Built, saved as /home/me/redis.tar.gz``.
     """
 
-    result: Image | LayerPlan
+    result: Made | LayerPlan
     summary: str
 
 
@@ -63,14 +71,15 @@ async def build_cell(
         What the public function raises, with the place in the cell.
     """
     cell: CellArguments | None = None
-    function = BUILDERS[magic]
+    where = f"%%{magic}"
     try:
         cell = await read_cell(expression, names, magic=magic, progress=progress)
-        given: dict[str, Any] = from_cell(function, cell.arguments, magic=f"%%{magic}")
         if flags.dry_run:
+            given = from_cell(BUILDERS[magic], cell.arguments, magic=where)
             return Outcome(await _plan(magic, given), "Planned")
-        image: Image = await function(**given, progress=progress)
-        return Outcome(image, await _deliver(image, flags, progress))
+        made: Made = await call_builder(magic, cell.arguments, progress=progress, where=where)
+        done = [_DONE.get(magic, "Built"), *await _deliver(made, flags, progress)]
+        return Outcome(made, ", ".join(done))
     except NbdockError as error:
         failure = in_cell(error, cell, magic=magic)
     # Outside the handler: what evaluation wrapped must not come back as its own context.
@@ -79,7 +88,7 @@ async def build_cell(
 
 async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
     """Which packages would lie in which layer, without a byte being fetched or read."""
-    if magic == "buildNixShellImage":
+    if magic.endswith("NixShellImage"):
         given = await nix_shell_arguments(**given)
     contents = [given.get("contents"), given.get("copy_to_root")]
     contents += context_packages(given.get("config"))
@@ -93,10 +102,12 @@ async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
     return await plan_layers(contents, max_layers=room + 1, strategy=strategy)
 
 
-async def _deliver(image: Image, flags: BuildFlags, progress: Progress) -> str:
-    done = ["Built"]
+async def _deliver(made: Made, flags: BuildFlags, progress: Progress) -> list[str]:
+    done = []
     if flags.save:
-        done.append(f"saved as {await image.save(flags.save, progress=progress)}")
+        done.append(f"saved as {await made.save(flags.save, progress=progress)}")
     if flags.load:
-        done.append(f"loaded into the engine as {await image.load(progress=progress)}")
-    return ", ".join(done)
+        names = await made.load(progress=progress)
+        shown = names if isinstance(names, str) else " and ".join(names)
+        done.append(f"loaded into the engine as {shown}")
+    return done

@@ -29,7 +29,7 @@ from nbdock.concurrency import start
 from nbdock.errors import NbdockError
 from nbdock.images import argument_names
 from nbdock.notebook.flags import flag_names
-from nbdock.notebook.names import BUILDERS, CellNames
+from nbdock.notebook.names import BUILDERS, CellNames, DockerTools
 from nbdock.notebook.position import position_in_cell
 from nbdock.oci import ContainerConfig
 from nbdock.packages import PackageSet
@@ -88,6 +88,8 @@ def _complete(namespace: dict[str, object], text: str, magic: str) -> tuple[str,
     if not member:
         return fragment, [name for name in names if _NAME.match(name)]
     owner = names.get(member[1])
+    if isinstance(owner, DockerTools):
+        return fragment, [f"{member[1]}.{name}" for name in owner]
     if not isinstance(owner, PackageSet):
         return "", []
     try:

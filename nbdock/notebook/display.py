@@ -12,7 +12,8 @@ from typing import Any
 
 from IPython.display import DisplayHandle
 
-from nbdock.images import Image
+from nbdock.filetree import EntryKind
+from nbdock.images import Image, ImageStream, MergedImages, RootFilesystem
 from nbdock.layering import LayerPlan
 from nbdock.notebook.jobs import Job, JobState
 from nbdock.notebook.progress import line_bundle, updates_displays
@@ -73,6 +74,80 @@ def _image_view(image: Image) -> View:
         ),
         rows=shortened(rows, rest),
     )  # fmt: skip
+
+
+def _stream_view(stream: ImageStream) -> View:
+    return View(
+        stream.name,
+        f":{stream.tag}" if stream.tag else "",
+        facts=("a stream", "built when it is asked for"),
+        note="async for piece in stream; await stream.save(path); await stream.load()",
+    )
+
+
+def _merged_view(merged: MergedImages) -> View:
+    total = merged.size_bytes
+    rows = []
+    seen: set[object] = set()
+    for image in merged:
+        blobs = {blob.digest: blob.size_bytes for blob in image.manifest.layers}
+        new = sum(size for digest, size in blobs.items() if digest not in seen)
+        seen.update(blobs)
+        rows.append((
+            Cell(image.reference or "unnamed image"), bytes_text(image.size_bytes),
+            bytes_text(new), share(new, total), str(len(image.layers)),
+            Cell(image.id.hex[:12], title=str(image.id)),
+        ))  # fmt: skip
+
+    def rest(shown: int) -> Sequence[str | Cell]:
+        advice = f"{plural(len(rows) - shown, 'more image')}: merged.images"
+        return (Cell(advice, muted=True), "", "", "", "", "")
+
+    return View(
+        "Merged images",
+        facts=(plural(len(merged), "image"), bytes_text(total)),
+        columns=(
+            Column("image"), Column("size", number=True), Column("adds", number=True),
+            Column("share"), Column("layers", number=True), Column("ID", code=True),
+        ),
+        rows=shortened(rows, rest),
+        note="await merged.save(path); await merged.load()",
+    )  # fmt: skip
+
+
+def _rootfs_view(rootfs: RootFilesystem) -> View:
+    tree = rootfs.tree
+    count: dict[bytes, int] = {}
+    size: dict[bytes, int] = {}
+    for entry in tree.entries():
+        if entry.path:
+            top = entry.path.partition(b"/")[0]
+            count[top] = count.get(top, 0) + 1
+            size[top] = size.get(top, 0) + entry.size_bytes
+    total = rootfs.size_bytes
+    rows = []
+    for name in tree.names(b""):
+        text = name.decode("utf-8", "backslashreplace")
+        if tree[name].kind is EntryKind.DIRECTORY:
+            text += "/"
+        elif tree[name].kind is EntryKind.SYMLINK:
+            text += " \u2192 " + tree[name].linkname.decode("utf-8", "backslashreplace")
+        rows.append(
+            (text, bytes_text(size[name]), share(size[name], total), f"{count[name]:,}")
+        )  # fmt: skip
+
+    def rest(shown: int) -> Sequence[str | Cell]:
+        advice = f"{plural(len(rows) - shown, 'more name')}: rootfs.tree"
+        return (Cell(advice, muted=True), "", "", "")
+
+    return View(
+        rootfs.name,
+        " root file system",
+        facts=(f"{len(tree) - 1:,} {'entry' if len(tree) == 2 else 'entries'}", bytes_text(total)),
+        columns=(Column("name", code=True), *_SIZE, Column("entries", number=True)),
+        rows=shortened(rows, rest),
+        note=f"await rootfs.save() writes {rootfs.name}.tar, which docker import takes",
+    )
 
 
 def _clipped(text: str, length: int) -> str:
@@ -191,6 +266,9 @@ def _show_job(job: Job[Any]) -> None:
 
 _VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
     (Image, _image_view),
+    (ImageStream, _stream_view),
+    (MergedImages, _merged_view),
+    (RootFilesystem, _rootfs_view),
     (LayerPlan, _plan_view),
     (Closure, _closure_view),
     (AptSearchResult, _search_view),

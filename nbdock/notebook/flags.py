@@ -21,6 +21,10 @@ from nbdock.errors import nearest
 __all__ = ["BuildFlags", "flag_names", "parse_flags"]
 
 
+_UNFIT = {"mergeImages": ("--dry-run",), "exportImage": ("--dry-run", "--push")}
+"""Flags that a magic does not have: what plans no layers, what is no image."""
+
+
 @dataclasses.dataclass(frozen=True)
 class BuildFlags:
     """What stands behind ``%%buildImage`` in its line."""
@@ -49,12 +53,15 @@ class _Parser(argparse.ArgumentParser):
 def _parser(magic: str) -> _Parser:
     parser = _Parser(prog=f"%%{magic}", add_help=False, allow_abbrev=False)
     parser.add_argument("-o", "--output", metavar="NAME", help="also bind the result to NAME")
-    parser.add_argument("--dry-run", action="store_true", help="show the plan; read no bytes")
+    unfit = _UNFIT.get(magic, ())
+    if "--dry-run" not in unfit:
+        parser.add_argument("--dry-run", action="store_true", help="show the plan; read no bytes")
     parser.add_argument("--save", metavar="PATH", help="save the image to PATH")
     parser.add_argument(
         "--load", action="store_true", help="load it into a Docker or Podman engine"
     )
-    parser.add_argument("--push", metavar="REFERENCE", help="push it to a registry")
+    if "--push" not in unfit:
+        parser.add_argument("--push", metavar="REFERENCE", help="push it to a registry")
     parser.add_argument("--background", action="store_true", help="return a job at once")
     return parser
 
@@ -87,10 +94,10 @@ def parse_flags(magic: str, line: str) -> BuildFlags:
     name = found.output
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise UsageError(f"%%{magic} -o: {name!r} is not a name that Python can bind.")
-    for flag, value in (("--save", found.save), ("--push", found.push)):
+    flags = BuildFlags(**vars(found))
+    for flag, value in (("--save", flags.save), ("--push", flags.push)):
         if value is not None and not value.strip():
             raise UsageError(f"%%{magic} {flag} is empty.")
-    flags = BuildFlags(**vars(found))
     if flags.dry_run and (flags.delivers or flags.push):
         raise UsageError(f"%%{magic}: --dry-run builds nothing to save, load or push.")
     return flags

@@ -1,4 +1,4 @@
-"""``%%buildImage`` and ``%%buildLayeredImage``: a cell of dockerTools' own text builds an image.
+"""``%%buildImage`` and its like: a cell of dockerTools' own text makes an image.
 
     %%buildLayeredImage -o redis
     name = "redis";
@@ -18,10 +18,9 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
 from nbdock.errors import UnavailableError
-from nbdock.images import Image
 from nbdock.layering import LayerPlan
 from nbdock.nixlang import parse
-from nbdock.notebook.building import Outcome, build_cell
+from nbdock.notebook.building import Made, Outcome, build_cell
 from nbdock.notebook.flags import parse_flags
 from nbdock.notebook.jobs import Job
 from nbdock.notebook.names import CellNames
@@ -71,6 +70,49 @@ class BuildMagics(Magics):
 
     @no_var_expand
     @cell_magic
+    def streamLayeredImage(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
+        """Describe a layered image that is built when its bytes are asked for.
+
+            %%streamLayeredImage -o redis
+            name = "redis";
+            contents = [ apt.redis-server ];
+            config.Cmd = [ "/usr/bin/redis-server" ];
+
+        Then `async for piece in redis`, `await redis.save("redis.tar")`, `await redis.load()`.
+
+        Flags: -o NAME (bind the result), --dry-run (only the plan), --save PATH, --load (into a
+        Docker or Podman engine), --push REFERENCE, --background (a job).
+        """
+        return self._build("streamLayeredImage", line, cell)
+
+    @no_var_expand
+    @cell_magic
+    def mergeImages(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
+        """Put images together, for one archive that an engine loads all of.
+
+            %%mergeImages --save both.tar.gz
+            [ redis hello ]
+
+        Flags: -o NAME (bind the result), --save PATH, --load (into a Docker or Podman engine),
+        --push REFERENCE, --background (a job).
+        """
+        return self._build("mergeImages", line, cell)
+
+    @no_var_expand
+    @cell_magic
+    def exportImage(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
+        """Flatten an image: the files of all its layers, for a tar that `docker import` takes.
+
+            %%exportImage --save rootfs.tar
+            fromImage = redis;
+
+        Flags: -o NAME (bind the result), --save PATH, --load (import it into a Docker or Podman
+        engine), --background (a job).
+        """
+        return self._build("exportImage", line, cell)
+
+    @no_var_expand
+    @cell_magic
     def buildNixShellImage(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
         """Build an image with the environment of a derivation, as nix-shell sets it up.
 
@@ -82,6 +124,19 @@ class BuildMagics(Magics):
         Docker or Podman engine), --push REFERENCE, --background (a job).
         """
         return self._build("buildNixShellImage", line, cell)
+
+    @no_var_expand
+    @cell_magic
+    def streamNixShellImage(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
+        """Describe the image that %%buildNixShellImage builds; its bytes are made when asked for.
+
+            %%streamNixShellImage -o shell
+            drv = pkgs.hello;
+
+        Flags: -o NAME (bind the result), --dry-run (only the plan), --save PATH, --load (into a
+        Docker or Podman engine), --push REFERENCE, --background (a job).
+        """
+        return self._build("streamNixShellImage", line, cell)
 
     def _build(self, magic: str, line: str, cell: str) -> object:
         flags = parse_flags(magic, line)
@@ -108,12 +163,12 @@ class BuildMagics(Magics):
         work: Callable[[Progress], Coroutine[Any, Any, Outcome]],
         output: str | None,
         name: str,
-    ) -> Job[Image | LayerPlan]:
+    ) -> Job[Made | LayerPlan]:
         """Start a job; `output` is bound to it, and to what it makes if it still is by then."""
         namespace = self.shell.user_ns
         binding = threading.Lock()
 
-        async def result(report: Progress) -> Image | LayerPlan:
+        async def result(report: Progress) -> Made | LayerPlan:
             return (await work(report)).result
 
         def bind(made: object) -> None:

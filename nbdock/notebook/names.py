@@ -1,6 +1,7 @@
 """The names that a cell may use: the notebook's own first, then nbdock's.
 
-contents = [ apt.redis-server (script "hello" "echo hi") ];
+contents = [ apt.redis-server pkgs.hello (script "hello" "echo hi") ];
+fromImage = buildImage { name = "base"; copyToRoot = [ dockerTools.caCertificates ]; };
 """
 
 from __future__ import annotations
@@ -9,23 +10,34 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nbdock import packages
-from nbdock.errors import UnavailableError
-from nbdock.images import build_image, build_layered_image, build_nix_shell_image
+from nbdock.images import (
+    build_image,
+    build_layered_image,
+    build_nix_shell_image,
+    export_image,
+    from_cell,
+    merge_images,
+    stream_layered_image,
+    stream_nix_shell_image,
+)
+from nbdock.nixlang import takes_keywords
 from nbdock.packages import PackageSet, apt, directory, script, text_file
 
-__all__ = ["BUILDERS", "CellNames", "default_apt"]
+__all__ = ["BUILDERS", "LISTS", "CellNames", "DockerTools", "default_apt", "open_nixpkgs"]
 
 BUILDERS: Mapping[str, Callable[..., Any]] = {
     "buildImage": build_image,
     "buildLayeredImage": build_layered_image,
+    "streamLayeredImage": stream_layered_image,
+    "mergeImages": merge_images,
+    "exportImage": export_image,
     "buildNixShellImage": build_nix_shell_image,
+    "streamNixShellImage": stream_nix_shell_image,
 }
-"""The build functions by dockerTools' names."""
+"""The functions that cells begin with or call, by dockerTools' names."""
 
-_NOT_YET = {
-    "pkgs": "Packages of nixpkgs are not in this version of nbdock. For Debian's packages write "
-    "apt, for example apt.redis-server.",
-}
+LISTS = {"mergeImages": "images"}
+"""Those that take a list in place of a set, and the argument that it is."""
 
 _HELPERS = {
     "shadowSetup": "shadow_setup",
@@ -54,20 +66,43 @@ def _script(name: str) -> Callable[[str], object]:
     return lambda text: script(name, text)
 
 
-def _builtin(name: str) -> object:
-    """Nbdock's own value of a name; functions of two arguments are curried, as Nix has them."""
-    if name == "apt":
-        return default_apt()
-    if name in _NOT_YET:
-        raise UnavailableError(f"{name} is not available.", hint=_NOT_YET[name])
-    if name in _HELPERS:
-        return getattr(packages, _HELPERS[name])
-    functions: dict[str, object] = {
-        "directory": directory,
-        "textFile": _text_file,
-        "script": _script,
-    }
-    return functions[name]
+@takes_keywords
+def open_nixpkgs(**arguments: object) -> PackageSet:
+    """``nixpkgs { channel = "nixos-24.05"; }`` in a cell, and ``import <nixpkgs> { }``."""
+    if not arguments:
+        return packages.default_nixpkgs()
+    given: dict[str, Any] = from_cell(packages.nixpkgs, arguments, magic="nixpkgs")
+    return packages.nixpkgs(**given)
+
+
+_OWN: Mapping[str, Callable[[], object]] = {
+    "apt": default_apt,
+    "pkgs": lambda: packages.default_nixpkgs(),
+    "nixpkgs": lambda: open_nixpkgs,
+    # `import <nixpkgs> { }` is a call of what stands in the brackets.
+    "<nixpkgs>": lambda: open_nixpkgs,
+    "directory": lambda: directory,
+    # Functions of two arguments take them one after the other, as Nix has them.
+    "textFile": lambda: _text_file,
+    "script": lambda: _script,
+    "storePath": lambda: packages.store_path,
+    "dockerTools": lambda: DockerTools(),
+}
+
+
+class DockerTools(Mapping[str, object]):
+    """``dockerTools`` in a cell: its functions and helpers by name."""
+
+    def __getitem__(self, name: str) -> object:
+        if name in _HELPERS:
+            return getattr(packages, _HELPERS[name])
+        return BUILDERS[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*BUILDERS, *_HELPERS))
+
+    def __len__(self) -> int:
+        return len(BUILDERS) + len(_HELPERS)
 
 
 class CellNames(Mapping[str, object]):
@@ -79,16 +114,13 @@ class CellNames(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         if name in self._namespace:
             return self._namespace[name]
-        return _builtin(name)
-
-    def defined(self) -> tuple[str, ...]:
-        """The names that have a value."""
-        public = (name for name in self._namespace if not name.startswith("_"))
-        own = ("apt", "directory", "textFile", "script", *_HELPERS)
-        return tuple(dict.fromkeys([*public, *own]))
+        if name in _OWN:
+            return _OWN[name]()
+        return DockerTools()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self.defined(), *_NOT_YET]))
+        public = (name for name in self._namespace if not name.startswith("_"))
+        return iter(dict.fromkeys([*public, *_OWN, *DockerTools()]))
 
     def __len__(self) -> int:
         return len(list(iter(self)))

@@ -20,13 +20,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import oracles
 from support.engine import Engine
-from support.plain_images import layer, write_docker_archive
+from support.plain_images import busybox_layer, layer, write_docker_archive
 
 import nbdock
 from nbdock.errors import (
     ArchiveError,
     ArgumentTypeError,
     ContentError,
+    EngineError,
     ImageNotFoundError,
     MissingArgumentError,
     UnavailableError,
@@ -409,6 +410,26 @@ async def test_what_lies_below_a_symlink_of_a_lower_layer(
             **{p: one.kind for p, one in theirs.items()}, ".": tarfile.DIRTYPE
         }.items()  # fmt: skip
         assert "usr/lib/b" not in theirs
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("which", ["docker_engine", "podman_engine"])
+async def test_an_engine_imports_it(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    engine: Engine = request.getfixturevalue(which)
+    shell = write_docker_archive(tmp_path / "sh.tar", name="sh:1", layers=[busybox_layer()])
+    rootfs = await nbdock.export_image(shell, name="Flat")
+    made = await rootfs.load(engine.url)
+    assert engine("image", "inspect", "--format", "{{.Id}}", "flat").stdout.strip() in (
+        made, made.removeprefix("sha256:"),
+    )  # fmt: skip
+    assert engine.run("flat", "/bin/echo", "hi") == "hi\n"
+    await rootfs.load(engine.url, reference="other:2")
+    assert engine.run("other:2", "/bin/echo", "hi") == "hi\n"
+    assert list((rootfs.image.store.home / "tmp").iterdir()) == []
+    with pytest.raises(EngineError, match="A b"):
+        await rootfs.load(engine.url, reference="A b")
 
 
 async def test_every_kind_survives_with_names_of_any_bytes(tmp_path: Path) -> None:

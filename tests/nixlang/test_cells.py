@@ -390,3 +390,32 @@ def test_settings_are_limits() -> None:
             value("builtins.genList (i: i) 100")
     finally:
         settings.configure(cell_steps_limit=None)
+
+
+@pytest.mark.parametrize(
+    "text", ["[ 1 x ]", "f [ 1 x ]", "tools.f [ 1 x ]", "let l = [ 1 x ]; in l"]
+)
+def test_a_function_of_a_list(text: str) -> None:
+    cell = read_arguments(text, {"x": 2}, function_names=["f"], list_name="items")
+    assert cell.arguments == {"items": [1, 2]}
+    place = cell.place_of(("items", 1))
+    assert place is not None
+    assert text[place.column - 1] == "x"
+
+
+def test_what_is_no_list() -> None:
+    with pytest.raises(CellEvaluationError, match="should hold a list, not an integer") as caught:
+        read_arguments("1", function_names=["f"], list_name="items")
+    assert "`f [ a b ]`" in str(caught.value.hint)
+    # A set may name the list.
+    named = read_arguments("items = [ ];", function_names=["f"], list_name="items")
+    assert named.arguments == {"items": []}
+
+
+def test_pythons_spelling_of_an_attribute() -> None:
+    class Image:
+        image_name = "x"
+        imageTag = "1"  # noqa: N815 - this one comes first
+
+    found = evaluate("[ i.imageName i.imageTag ]", {"i": Image()}).value
+    assert found == ["x", "1"]

@@ -140,9 +140,6 @@ WRONG = {
         'name = "x";\ncontents = [ apt.redis-servr ];', PackageNotFoundError, 3, 18,
         "Did you mean redis-server?",
     ),
-    "nixpkgs": (
-        'name = "x"; contents = [ pkgs.redis ];', UnavailableError, 2, 26, "apt.redis-server",
-    ),
     "helpers": ('name = "x"; contents = [ fakeNs ];', UndefinedNameError, 2, 26, "fakeNss"),
     "undefined": ('name = "x"; contents = [ redis ];', UndefinedNameError, 2, 26, "redis"),
     "syntax": ('name = "x', CellSyntaxError, 2, 8, "never closed"),
