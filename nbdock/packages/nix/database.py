@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from nbdock.errors import InvalidValueError, NixError
+from nbdock.oci import Digest
 from nbdock.packages.nix.base32 import parse_hash
 from nbdock.packages.nix.storepackage import PathInfo
 from nbdock.packages.nix.storepath import STORE_DIR, StorePath
@@ -34,6 +35,7 @@ _SCHEMA = 10
 """The form of the database that every Nix since 2.0 writes; the file ``schema`` beside it says."""
 
 _MAGIC = b"SQLite format 3\0"
+_HEX_LENGTH = len("sha256:") + 64
 _HEADER_BYTES = 20
 _LOG_VERSION = 2
 _LOG, _LOG_INDEX = "-wal", "-shm"
@@ -164,7 +166,7 @@ class StoreDatabase:
             targets = sorted(referred[number], key=texts.__getitem__)
             found[paths[number]] = PathInfo(
                 path=paths[number],
-                nar_hash=parse_hash(nar_hash, algorithm="sha256"),
+                nar_hash=_digest(nar_hash),
                 nar_size_bytes=nar_size or 0,
                 references=tuple([paths[target] for target in targets]),
                 deriver=self._path(deriver) if deriver else None,
@@ -322,6 +324,13 @@ def _asked(path: str, options: str, query: Callable[[sqlite3.Connection], T]) ->
 
 def _identity(facts: os.stat_result) -> tuple[int, ...]:
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _digest(text: str) -> Digest:
+    """A hash in any of Nix's forms; today's Nix writes hexadecimal, which is quickest to read."""
+    if len(text) == _HEX_LENGTH and text.startswith("sha256:"):
+        return Digest("sha256", text[7:])
+    return parse_hash(text, algorithm="sha256")
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -192,7 +192,8 @@ class LocalStore(PackageSet):
         return Closure(
             packages=tuple(sorted(made.values(), key=lambda p: p.sort_key)),
             references={
-                keys[path]: tuple(sorted({keys[r] for r in info.references if r != path}))
+                # Sorted by path is sorted by key, for no two paths have one hash.
+                keys[path]: tuple([keys[r] for r in info.references if r is not path])
                 for path, info in infos.items()
             },
             roots=tuple(dict.fromkeys(keys[path] for path in paths)),

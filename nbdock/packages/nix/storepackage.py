@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from nbdock.oci import Digest
-from nbdock.packages.nix.storepath import StorePath
+from nbdock.packages.nix.storepath import StorePath, split_name
 from nbdock.packages.package import Package
 
 __all__ = ["PathInfo", "StorePackage"]
@@ -55,8 +55,7 @@ class StorePackage(Package):
 
     def __init__(self, info: PathInfo) -> None:
         self.info = info
-        self.name = info.path.package_name
-        self.version = info.path.version
+        self.name, self.version = split_name(info.path.name)
         self.root = str(info.path)
 
     @property

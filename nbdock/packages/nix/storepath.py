@@ -98,5 +98,9 @@ class StorePath:
         """The version, with the output's name if it is not the default one; may be empty."""
         return split_name(self.name)[1]
 
+    def __hash__(self) -> int:
+        # The hash part alone tells it from all others, and a text remembers its hash.
+        return hash(self.hash_part)
+
     def __str__(self) -> str:
         return f"{self.store_dir}/{self.hash_part}-{self.name}"

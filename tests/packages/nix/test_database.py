@@ -419,7 +419,7 @@ def test_five_thousand_paths_are_read_quickly(directory: Path) -> None:
     references += [(n, 1) for n in range(1, count + 1)]
     path = made(directory, count=0)
     with contextlib.closing(sqlite3.connect(path)) as db:
-        write(db, range(1, 4 * count), [])
+        write(db, range(1, count + 1000), [])
         references += [(count + 1, n) for n in range(1, count + 1)]
         db.executemany("INSERT OR IGNORE INTO Refs VALUES (?, ?)", references)
         db.commit()
