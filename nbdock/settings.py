@@ -142,12 +142,47 @@ class Settings:
     registry_tags_limit: int = 1_000_000
     """The most tags of one repository that are listed. Count."""
 
+    registry_insecure: tuple[str, ...] = ()
+    """Registries (as in a reference) that may be spoken to without TLS, or with a certificate that
+    nobody trusts; those on this machine may do without TLS anyway. Text."""
+
+    registry_mirrors: tuple[str, ...] = ()
+    """What to ask instead of a registry, first come first: ``docker.io=mirror.example/hub``. Text.
+    """
+
+    registry_trusted_hosts: tuple[str, ...] = ()
+    """Hosts that registries may lead to though they are further inside a network. Text."""
+
+    registry_foreign_layers: bool = False
+    """Whether layers that are not in the registry are fetched from the URLs that their image gives.
+    """
+
+    registry_token_limit_bytes: int = 1 << 20
+    """The largest answer of a token server that is read. Bytes."""
+
+    registry_header_limit_bytes: int = 64 << 10
+    """The most that the headers of one answer of a registry may have together. Bytes."""
+
+    registry_chunk_bytes: int = 64 << 20
+    """Blobs larger than this are pushed in chunks of it, so that a broken push goes on from the
+    last one. Bytes."""
+
+    credential_helper_timeout_s: float = 60.0
+    """How long a credential helper may take; it may have to ask its user. Seconds."""
+
     partial_blob_max_age_s: float = 14 * 24 * 3600.0
     """How long the part of a blob that an interrupted pull left is kept for the next. Seconds."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.type == "bool":
+                if not isinstance(value, bool):
+                    raise ArgumentTypeError(
+                        f"The setting {field.name} must be true or false, not {value!r}.",
+                        argument=field.name,
+                    )
+                continue
             if isinstance(value, int | float) and value <= 0 and field.name != "progress_delay_s":
                 raise ArgumentTypeError(
                     f"The setting {field.name} must be above zero, not {value!r}.",
@@ -164,6 +199,7 @@ class Settings:
 
 _chosen: dict[str, Any] = {}
 _TEXTS = "tuple[str, ...]"
+_TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 def _from_environment(fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, Any]:
@@ -177,16 +213,19 @@ def _from_environment(fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, A
                 found[field.name] = int(text)
             elif field.type == "float":
                 found[field.name] = float(text)
+            elif field.type == "bool":
+                found[field.name] = _TRUTHS[text.strip().lower()]
             elif field.type == "str":
                 found[field.name] = text
             elif field.type == _TEXTS:
                 found[field.name] = tuple(text.split())
             else:
                 found[field.name] = Path(text).expanduser()
-        except ValueError:
+        except (ValueError, KeyError):
+            kind = "true or false" if field.type == "bool" else "a number"
             raise ArgumentTypeError(
                 f"The environment variable NBDOCK_{field.name.upper()} is {text!r}, "
-                f"which is not a number.",
+                f"which is not {kind}.",
                 argument=field.name,
             ) from None
     return found

@@ -35,7 +35,7 @@ async def pull_blob(
         async with landing(store, digest, size_bytes) as path:
             if path is not None:
                 requests = BlobRequests(
-                    repository.host, repository.scopes("pull"), _what(repository, digest)
+                    repository.host, repository.access("pull"), _what(repository, digest)
                 )
                 url = await repository.url(f"blobs/{digest}")
                 await download(requests, url, path, digest, size_bytes, progress)
@@ -63,7 +63,7 @@ async def blob_bytes(repository: Repository, descriptor: Descriptor, limit_bytes
         await repository.url(f"blobs/{digest}"),
         limit_bytes=limit_bytes,
         what=what,
-        scopes=repository.scopes("pull"),
+        access=repository.access("pull"),
     )
     if len(answer.body) != size_bytes:
         raise SizeMismatchError(

@@ -9,7 +9,7 @@ authority, plain http, where it may lead) is trusted for no other.
 - Authorization goes to this registry's own origin only. A 401 is answered with what its challenge
   asks for, at any request, so a token that expires in the middle of a pull is replaced.
 
-    async with RegistryHost("docker.io", authorizer=...) as hub:
+    async with RegistryHost("docker.io", credentials=..., trust=...) as hub:
         answer = await hub.fetch("GET", "/v2/", limit_bytes=1 << 16, what="its version")
 """
 
@@ -18,52 +18,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping
 from types import TracebackType
-from typing import Protocol, Self
-from urllib.parse import urljoin
+from typing import Self
+from urllib.parse import urljoin, urlsplit
 
 from nbdock import settings
 from nbdock.errors import (
     ConnectionFailedError,
     HttpStatusError,
+    RegistryError,
     TransportError,
     UntrustedCertificateError,
 )
 from nbdock.registry.answers import Warnings, refusal
+from nbdock.registry.authfiles import DOCKER_HUB
+from nbdock.registry.authorization import Authorization
+from nbdock.registry.credentials import Credentials
+from nbdock.registry.destinations import Destinations, is_this_machine
+from nbdock.registry.scopes import NOTHING, Access
+from nbdock.registry.trust import Trust
 from nbdock.transport import Attempts, Response, Transport, origin_of, redacted
 
-__all__ = ["DOCKER_HUB", "Answer", "Authorizer", "BlobRequests", "RegistryHost", "api_address"]
+__all__ = ["Answer", "BlobRequests", "RegistryHost", "api_address"]
 
-DOCKER_HUB = "docker.io"
 _HUB_ADDRESS = "registry-1.docker.io"
-_NO_SCOPES: frozenset[str] = frozenset()
 _REPEATABLE = (type(None), bytes)
 
 
 def api_address(registry: str) -> str:
     """Host and port where a registry's API is; only Docker Hub's is elsewhere than its name."""
     return _HUB_ADDRESS if registry == DOCKER_HUB else registry
-
-
-class Authorizer(Protocol):
-    """What gives a registry's requests their ``Authorization``."""
-
-    async def header(self, scopes: frozenset[str]) -> str | None:
-        """The header for requests that need these scopes; None: none, as far as is known."""
-        ...
-
-    async def challenged(self, challenge: str, scopes: frozenset[str], used: str | None) -> bool:
-        """Take in a ``WWW-Authenticate``; whether it makes sense to ask again.
-
-        `used` is the header of the request that was refused.
-        """
-        ...
-
-    @property
-    def login_hint(self) -> str:
-        """Which login is used, as a sentence for errors."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,28 +66,43 @@ class RegistryHost:
 
     Parameters
     ----------
-    transport
-        What it is spoken to with; entered and left with the host.
-    authorizer
-        Where its tokens come from; None: requests go without.
-    allow_http
-        Whether it may be spoken to without TLS.
+    credentials
+        Where its login comes from.
+    trust
+        How it may be spoken to.
+    is_mirror
+        Whether it stands in for the registry that was named.
+    places
+        Judges where it leads; default: by the address that it has.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        transport: Transport,
-        authorizer: Authorizer | None = None,
-        allow_http: bool = False,
-        warnings: Warnings | None = None,
+        credentials: Credentials,
+        trust: Trust,
+        warnings: Warnings,
+        is_mirror: bool = False,
+        places: Callable[[str], Destinations] | None = None,
     ) -> None:
         self.name = name
-        self.transport = transport
-        self._authorizer = authorizer
-        self._allow_http = allow_http
-        self._warnings = warnings or Warnings()
+        address = urlsplit(f"//{api_address(name)}").hostname or ""
+        trusted = settings.current().registry_trusted_hosts
+        self.destinations = places(address) if places else Destinations(address, trusted=trusted)
+        # What is on this machine is not behind a proxy, whatever the environment says.
+        bracketed = f"[{address}]" if ":" in address else address
+        direct = {f"all://{bracketed}": None} if is_this_machine(name) else None
+        self.transport = Transport(
+            guard=self.destinations, tls=trust.context, proxies=direct,
+            connections=max(settings.current().connections, settings.current().registry_blobs),
+        )  # fmt: skip
+        self._authorization = Authorization(
+            name, credentials=credentials, transport=self.transport,
+            destinations=self.destinations, base=lambda: self._base, is_mirror=is_mirror,
+        )  # fmt: skip
+        self._allow_http = trust.allow_http
+        self._warnings = warnings
         self._base = ""
         self._finding_base = asyncio.Lock()
 
@@ -163,7 +163,7 @@ class RegistryHost:
         url: str,
         *,
         what: str,
-        scopes: frozenset[str] = _NO_SCOPES,
+        access: Access = NOTHING,
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterable[bytes] | None = None,
         attempts: Attempts | None = None,
@@ -178,8 +178,8 @@ class RegistryHost:
             an authorization.
         what
             What is asked for, for errors: "the tags of docker.io/library/redis".
-        scopes
-            What a token must allow: ``repository:library/redis:pull``.
+        access
+            What it needs to be allowed.
 
         Raises
         ------
@@ -194,32 +194,42 @@ class RegistryHost:
         is_home = origin_of(url) == home
         for is_last in (False, False, True):
             own = dict(headers or {})
-            used = None
-            if is_home and self._authorizer is not None:
-                used = await self._authorizer.header(scopes)
-                if used is not None:
-                    own["Authorization"] = used
+            used = await self._authorization.header(access) if is_home else None
+            if used is not None:
+                own["Authorization"] = used
             async with self.transport.stream(
                 method, url, headers=own, content=content, attempts=attempts
             ) as response:
+                self._check_headers(response)
                 self._warnings.note(response, self.name)
                 if response.status in statuses:
                     yield response
                     return
+                # Not the challenge of a place that the registry redirected to.
+                is_answerable = is_home and origin_of(response.url) == home
+                challenge = response.headers.get("www-authenticate", "")
                 if (
-                    response.status == 401
+                    (response.status == 401 or "insufficient_scope" in challenge)
+                    and is_answerable
                     and not is_last
-                    and self._authorizer is not None
                     and isinstance(content, _REPEATABLE)
-                    # Not the challenge of a place that the registry redirected to.
-                    and origin_of(response.url) == home
-                    and await self._authorizer.challenged(
-                        response.headers.get("www-authenticate", ""), scopes, used
-                    )
+                    and await self._authorization.challenged(challenge, access, used)
                 ):
+                    await _read_up(response)
                     continue
-                login = self._authorizer.login_hint if self._authorizer and is_home else ""
+                login = self._authorization.login_hint(access) if is_answerable else ""
                 raise await refusal(response, what, login=login)
+
+    def _check_headers(self, response: Response) -> None:
+        limit_bytes = self.limits.registry_header_limit_bytes
+        size_bytes = sum(len(name) + len(value) + 4 for name, value in response.headers.items())
+        if size_bytes > limit_bytes:
+            raise RegistryError(
+                f"{redacted(response.url)} answered with {size_bytes:,} bytes of headers; "
+                f"{limit_bytes:,} are the most.",
+                status=response.status,
+                url=redacted(response.url),
+            )
 
     async def fetch(
         self,
@@ -228,7 +238,7 @@ class RegistryHost:
         *,
         limit_bytes: int,
         what: str,
-        scopes: frozenset[str] = _NO_SCOPES,
+        access: Access = NOTHING,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         statuses: Collection[int] = (200,),
@@ -237,7 +247,7 @@ class RegistryHost:
         attempts = self.transport.attempts(urljoin(f"{await self.base()}/", url))
         while True:
             async with self.stream(
-                method, url, what=what, scopes=scopes, headers=headers, content=content,
+                method, url, what=what, access=access, headers=headers, content=content,
                 attempts=attempts, statuses=statuses,
             ) as response:  # fmt: skip
                 try:
@@ -257,12 +267,18 @@ class RegistryHost:
                 return Answer(body, response.headers, response.status, response.url)
 
 
+async def _read_up(response: Response) -> None:
+    """Read what is left of a small answer, so that its connection can be used again."""
+    with contextlib.suppress(TransportError):
+        await response.read(64 << 10)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class BlobRequests:
     """A host as `transport.download` asks: every range request gets a token that is valid then."""
 
     host: RegistryHost
-    scopes: frozenset[str]
+    access: Access
     what: str
 
     @property
@@ -279,6 +295,6 @@ class BlobRequests:
     ) -> contextlib.AbstractAsyncContextManager[Response]:
         """Send a request for the blob, or for a range of it."""
         return self.host.stream(
-            method, url, what=self.what, scopes=self.scopes, headers=headers, attempts=attempts,
+            method, url, what=self.what, access=self.access, headers=headers, attempts=attempts,
             statuses=(200, 206, 416),
         )  # fmt: skip

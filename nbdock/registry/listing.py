@@ -67,7 +67,7 @@ async def tags(repository: Repository) -> tuple[str, ...]:
         pages.add(url)
         answer = await host.fetch(
             "GET", url, limit_bytes=host.limits.json_limit_bytes, what=what,
-            scopes=repository.scopes("pull"),
+            access=repository.access("pull"),
         )  # fmt: skip
         fields = load_json(answer.body, "a list of tags").fields()
         # What is no tag cannot be pulled either.

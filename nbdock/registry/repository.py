@@ -11,7 +11,7 @@ from nbdock.errors import ContentError
 from nbdock.oci import Reference
 from nbdock.registry.fetched import ACCEPTED, FetchedManifest, verified
 from nbdock.registry.host import RegistryHost
-from nbdock.registry.scopes import scopes_for
+from nbdock.registry.scopes import Access
 from nbdock.transport import redacted
 
 __all__ = ["Repository"]
@@ -39,9 +39,9 @@ class Repository:
         """The URL of something in the repository, such as ``blobs/sha256:...``."""
         return f"{await self.host.base()}/v2/{self.path}/{rest}"
 
-    def scopes(self, actions: str, *, mount_from: str = "") -> frozenset[str]:
-        """What a token must allow for ``"pull"`` or ``"pull,push"``."""
-        return scopes_for(self.path, actions, mount_from=mount_from)
+    def access(self, actions: str, *, mount_from: str = "") -> Access:
+        """What requests need to be allowed: ``"pull"``, ``"pull,push"`` or ``"delete"``."""
+        return Access.to(self.path, actions, mount_from=mount_from)
 
     async def manifest(
         self, reference: Reference, *, store: BlobStore | None = None
@@ -61,7 +61,7 @@ class Repository:
             await self.url(f"manifests/{wanted}"),
             limit_bytes=self.host.limits.registry_manifest_limit_bytes,
             what=f"the manifest of {reference}",
-            scopes=self.scopes("pull"),
+            access=self.access("pull"),
             headers={"Accept": ACCEPTED},
         )
         fetched = verified(

@@ -1,17 +1,40 @@
-"""What a token must allow, in the words of the distribution's token specification.
+"""What a request needs to be allowed, in the words of the distribution's token specification.
 
->>> sorted(scopes_for("library/redis", "pull"))
+>>> pulling = Access.to("library/redis", "pull")
+>>> sorted(pulling.scopes)
 ['repository:library/redis:pull']
 """
 
 from __future__ import annotations
 
-__all__ = ["NO_SCOPES", "scopes_for"]
+import dataclasses
+from typing import Final
 
-NO_SCOPES: frozenset[str] = frozenset()
+__all__ = ["NOTHING", "Access"]
 
 
-def scopes_for(repository: str, actions: str, *, mount_from: str = "") -> frozenset[str]:
-    """The scopes for some actions (``"pull,push"``) on a repository, and for reading another."""
-    own = f"repository:{repository}:{actions}"
-    return frozenset({own, f"repository:{mount_from}:pull"} if mount_from else {own})
+@dataclasses.dataclass(frozen=True, slots=True)
+class Access:
+    """What a token must allow.
+
+    Attributes
+    ----------
+    repository
+        The repository that the request is about: logins may be for a part of a registry only.
+    scopes
+        ``repository:<name>:<actions>``, one or more.
+    """
+
+    repository: str
+    scopes: frozenset[str]
+
+    @classmethod
+    def to(cls, repository: str, actions: str, *, mount_from: str = "") -> Access:
+        """Some actions (``"pull,push"``) on a repository, and reading another to mount from it."""
+        own = f"repository:{repository}:{actions}"
+        other = {f"repository:{mount_from}:pull"} if mount_from else set()
+        return cls(repository, frozenset({own, *other}))
+
+
+NOTHING: Final = Access("", frozenset())
+"""For requests that are about no repository."""

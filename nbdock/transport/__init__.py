@@ -9,6 +9,7 @@ from nbdock.transport.response import Fetched, Response
 from nbdock.transport.transport import Authorize, Transport, basic_authorization
 
 if TYPE_CHECKING:
+    from nbdock.transport.guarded import Guard
     from nbdock.transport.unixsocket import UnixSocket
 
 __all__ = [  # noqa: RUF022 (by importance)
@@ -21,6 +22,7 @@ __all__ = [  # noqa: RUF022 (by importance)
     "Attempts",
     "Authorize",
     "TransferProgress",
+    "Guard",
     "UnixSocket",
     "basic_authorization",
     "redacted",
@@ -29,9 +31,13 @@ __all__ = [  # noqa: RUF022 (by importance)
 
 
 def __getattr__(name: str) -> Any:
-    # Its module imports httpx, which `import nbdock` must not wait for.
+    # Their modules import httpx, which `import nbdock` must not wait for.
     if name == "UnixSocket":
         from nbdock.transport.unixsocket import UnixSocket
 
         return UnixSocket
+    if name == "Guard":
+        from nbdock.transport.guarded import Guard
+
+        return Guard
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import functools
 import os
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
@@ -42,6 +43,8 @@ from nbdock.transport.response import Fetched, Response, connection_error, statu
 
 if TYPE_CHECKING:
     import httpx
+
+    from nbdock.transport.guarded import Guard
 
 __all__ = ["Authorize", "Transport"]
 
@@ -73,6 +76,8 @@ class Transport:
         Certificate authorities to trust instead of the system's; default: the setting `ca_file`.
     tls
         Makes the TLS context instead, when the first connection is opened.
+    guard
+        Judges where requests and connections go.
     unix_socket
         Talk HTTP over this socket instead of TCP, whatever host a URL names.
     connections
@@ -97,6 +102,7 @@ class Transport:
         proxies: Mapping[str, str | None] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         tls: Callable[[], ssl.SSLContext] | None = None,
+        guard: Guard | None = None,
         unix_socket: str | os.PathLike[str] | None = None,
         connections: int | None = None,
         _handler: httpx.AsyncBaseTransport | None = None,
@@ -109,6 +115,7 @@ class Transport:
         self._proxies = dict(proxies or {})
         self._ca_file = ca_file if ca_file is not None else self.limits.ca_file
         self._tls = tls
+        self._guard = guard
         self._unix_socket = unix_socket
         self._handler = _handler
         self._pauses = HostPauses(_sleep)
@@ -139,11 +146,12 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterable[bytes] | None = None,
         attempts: Attempts | None = None,
+        follow: bool = True,
     ) -> AsyncIterator[Response]:
         """Send a request; gives the answer, whatever its status, with its body unread.
 
         Retries happen until an answer comes; a body that breaks off is the caller's to handle. A
-        body that is sent from an iterator is sent once.
+        body that is sent from an iterator is sent once. Without `follow` a redirect is an answer.
 
         Raises
         ------
@@ -158,7 +166,7 @@ class Transport:
         once = content is not None and not isinstance(content, bytes)
         while True:
             try:
-                response = await self._follow(method, url, dict(headers or {}), content)
+                response = await self._follow(method, url, dict(headers or {}), content, follow)
             except ConnectionFailedError as error:
                 if once or method not in _REPEATABLE:
                     raise
@@ -274,8 +282,9 @@ class Transport:
         url: str,
         headers: dict[str, str],
         content: bytes | AsyncIterable[bytes] | None,
+        follow: bool,
     ) -> Response:
-        """Send, and follow redirects."""
+        """Send, and follow redirects if that is wanted."""
         url, login = split_credentials(url)
         home = origin_of(url)
         if login is not None:
@@ -286,10 +295,13 @@ class Transport:
             own = dict(headers)
             if origin != home:
                 own = {k: v for k, v in own.items() if k.lower() not in _PRIVATE_HEADERS}
+            if self._guard is not None:
+                self._guard.check(url)
             if self._authorize is not None and "authorization" not in map(str.lower, own):
                 own |= {"Authorization": value} if (value := self._authorize(url)) else {}
             response = await self._send(method, url, own, content)
-            if response.status not in _REDIRECTS or "location" not in response.headers:
+            is_redirect = response.status in _REDIRECTS and "location" in response.headers
+            if not (is_redirect and follow):
                 return response
             await response.close()
             if content is not None and not isinstance(content, bytes):
@@ -379,18 +391,40 @@ class Transport:
                 f"A proxy in the environment cannot be used: {error}.",
                 hint="Look at http_proxy, https_proxy, all_proxy and no_proxy.",
             ) from error
+        if self._guard is not None:
+            from nbdock.transport.guarded import guard_connections
+
+            guard_connections(self._client, self._guard)
         return self._client
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is not None:
             return self._tls()
-        if self._ca_file is None:
-            return ssl.create_default_context()
         try:
-            return ssl.create_default_context(cafile=os.fspath(self._ca_file))
+            return _tls_context(self._ca_file)
         except (OSError, ssl.SSLError) as error:
             raise TransportError(
-                f"The certificate authorities in {os.fspath(self._ca_file)} cannot be read: "
-                f"{error}.",
+                f"The certificate authorities in {self._ca_file or 'the default place'} "
+                f"cannot be read: {error}.",
                 hint="ca_file is a file of certificates in PEM form.",
             ) from error
+
+
+def _tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext:
+    """The authorities to trust: 40 ms to read, so again only when their file has changed."""
+    if ca_file is None:
+        own, named = None, [os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+    else:
+        own, named = os.fspath(ca_file), []
+    defaults = ssl.get_default_verify_paths()
+    stamps: list[object] = [*named]
+    for path in (own, *named, defaults.openssl_cafile, defaults.openssl_capath):
+        with contextlib.suppress(OSError):
+            facts = os.stat(path or "")
+            stamps.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return _read_tls_context(own, *stamps)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_tls_context(ca_file: str | None, *_facts: object) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
