@@ -69,6 +69,11 @@ class CacheAttribute(Package):
         self._suffix = suffix
 
     @property
+    def is_explicit(self) -> bool:
+        """Whether it was asked for by its store path, which is never a guess."""
+        return self.attribute[0].startswith("/")
+
+    @property
     def shown(self) -> str:
         """What it was asked for as."""
         return ".".join(self.attribute)
@@ -111,14 +116,11 @@ class CacheAttribute(Package):
             hint="await nbdock.packages.realise([package]) looks it up.",
         )
 
-    def __getattr__(self, name: str) -> CacheAttribute:
+    def __getattr__(self, name: str) -> CacheAttribute | CacheAttributes:
         # An attribute of a package that is none of ours is one of its outputs.
         if name.startswith("_") or name in NOT_ATTRIBUTES or "choices" not in self.__dict__:
             raise AttributeError(name)
-        found = self.package_set.select((*self.attribute, name))
-        if isinstance(found, CacheAttributes):
-            raise AttributeError(name)
-        return found
+        return self.package_set.select((*self.attribute, name))
 
     def __str__(self) -> str:
         return f"{self.root}{self._suffix}"

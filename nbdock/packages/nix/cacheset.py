@@ -9,6 +9,7 @@ comes from the caches' narinfos when the package is realised, and its content wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -257,6 +258,13 @@ class CachePackageSet(PackageSet):
         mine = self._mine(packages)
         if progress is not None and mine:
             progress("looking up packages", 0, 0)
+        named = [one for one in mine if isinstance(one, CacheAttribute) and not one.is_explicit]
+        # All at once; what is missing is said below, of the package that needs it.
+        with contextlib.suppress(PackageNotFoundError):
+            await self._lookup.closure(
+                [one.choices[0].paths[0] for one in named if len(one.choices[0].paths) == 1],
+                progress=progress,
+            )
         paths = [
             await self._choose(one) if isinstance(one, CacheAttribute) else one.info.path
             for one in mine

@@ -34,6 +34,8 @@ _ELF_MACHINES = {
     3: "i686-linux", 21: "powerpc64le-linux", 40: "armv7l-linux", 62: "x86_64-linux",
     183: "aarch64-linux", 243: "riscv64-linux", 258: "loongarch64-linux",
 }  # fmt: skip
+# Libraries for 32 bits beside those for 64 may be the smallest of a closure.
+_ALSO_RUNS = {"x86_64-linux": "i686-linux", "aarch64-linux": "armv7l-linux"}
 _MACH_PROCESSORS = {0x01000007: "x86_64-darwin", 0x0100000C: "aarch64-darwin"}
 
 
@@ -53,10 +55,10 @@ def header_system(head: bytes) -> str:
 async def choose(
     shown: str, found: Sequence[Choice], lookup: CacheLookup, *, system: str
 ) -> StorePath:
-    """The path that is meant: the newest version's that is for `system`.
+    """The path that is meant: the newest version's that runs on `system`.
 
-    A version with one path alone is taken as it is. Several paths for the same system were built
-    with other options: the one with the largest closure has the most of them.
+    Several paths for the same system were built with other options: the one with the largest
+    closure has the most of them.
 
     Parameters
     ----------
@@ -64,6 +66,8 @@ async def choose(
         What was asked for, for messages.
     found
         See `choices`.
+    system
+        Nix's name of it.
 
     Raises
     ------
@@ -72,25 +76,27 @@ async def choose(
     """
     seen: set[str] = set()
     for choice in found:
-        if len(choice.paths) == 1:
-            return choice.paths[0]
-        fitting: list[tuple[int, StorePath]] = []
+        fitting: list[tuple[bool, int, StorePath]] = []
         for path in choice.paths:
             try:
                 closure = await lookup.closure([path])
             except PackageNotFoundError as error:
+                if found == [choice] and choice.paths == (path,):
+                    raise
                 _log.info("%s", error)  # deleted, or never built: another one may be there
                 continue
             its = await _system_of(closure.values())
             seen.add(its)
-            if its in ("", system):
-                fitting.append((-sum(one.info.nar_size_bytes for one in closure.values()), path))
+            if its in ("", system, _ALSO_RUNS.get(system)):
+                size_bytes = sum(one.info.nar_size_bytes for one in closure.values())
+                fitting.append((its != system, -size_bytes, path))
         if fitting:
-            size_bytes, path = min(fitting)
-            if len({size for size, _ in fitting}) > 1:
+            is_other, size, path = min(fitting)
+            alike = [one for one in fitting if one[0] == is_other]
+            if len({size for _, size, _ in alike}) > 1:
                 _log.warning(
                     "%s could be %s: taking %s, which has the largest closure (%d bytes).",
-                    shown, " or ".join(str(p) for _, p in fitting), path, -size_bytes,
+                    shown, " or ".join(str(p) for *_, p in alike), path, -size,
                 )  # fmt: skip
             return path
     systems = ", ".join(sorted(seen - {""}))

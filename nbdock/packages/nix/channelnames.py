@@ -75,7 +75,7 @@ _PREFIXES = {
     "vimPlugins": "vimplugin-",
 }  # fmt: skip
 _SCOPES = re.compile(
-    r".*Packages(?:_[0-9_]+|_latest)?|.*(?:Plugins|Extensions)|pkgs[A-Z].*|xorg|gnome|cinnamon|mate"
+    r".*Packages(?:_[0-9_]+|_latest)?|.*(?:Plugins|Extensions)|pkgs(?:[A-Z].*)?|stdenv|xorg|gnome|cinnamon|mate"
     r"|pantheon|xfce|lxqt|qt[56]|libsForQt5|nodePackages_latest|ocaml-ng|haskell|beam|texlive"
 )
 

@@ -1,7 +1,7 @@
 """The order of versions in nixpkgs: that of ``builtins.compareVersions``.
 
 >>> sorted(["1.10", "1.9", "1.9pre2", "1.9-rc1", "1.9a", "1.9.1"], key=version_key)
-['1.9pre2', '1.9', '1.9-rc1', '1.9a', '1.9.1', '1.10']
+['1.9pre2', '1.9', '1.9a', '1.9-rc1', '1.9.1', '1.10']
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,12 @@ class TrustedKeys:
     def names(self) -> tuple[str, ...]:
         """The names of the keys, sorted."""
         return tuple(sorted(self._keys))
+
+    @property
+    def mark(self) -> str:
+        """Tells these keys from all others."""
+        listed = sorted((name, key.hex()) for name, keys in self._keys.items() for key in keys)
+        return hashlib.sha256(repr(listed).encode()).hexdigest()
 
     def __repr__(self) -> str:
         return f"<TrustedKeys {', '.join(self.names) or 'none'}>"

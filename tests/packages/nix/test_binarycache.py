@@ -34,7 +34,6 @@ from support.nix_lies import (
     nar_of_file,
 )
 
-import nbdock
 from nbdock.content import BlobStore, LayerCache
 from nbdock.errors import (
     ArchiveError,
@@ -621,6 +620,21 @@ async def test_where_one_is_gone_the_next_is_asked(
         await bring(packages, lies.path("other-1"))
 
 
+async def test_a_cache_that_is_back_is_asked_again(
+    home: Path, lies: HandmadeCache, server: FaultyServer, tmp_path: Path, impatient: None
+) -> None:
+    other = HandmadeCache(tmp_path / "other", priority=90)
+    here, there = other.add("here-1", HELLO), lies.add("there-1", HELLO)
+    packages = CachePackageSet(
+        [server.url(""), other.directory], trusted_keys=[lies.public_key, other.public_key]
+    )
+    server.script("/nix-cache-info", answer(500), answer(500), content(b"StoreDir: /nix/store\n"))
+    await bring(packages, here)
+    with pytest.raises(PackageNotFoundError):
+        await bring(packages, lies.path("nowhere-1"))
+    await bring(packages, there)
+
+
 async def test_a_cache_of_another_store(home: Path, tmp_path: Path) -> None:
     other = HandmadeCache(tmp_path / "gnu", store_dir="/gnu/store")
     with pytest.raises(BinaryCacheError, match="is for the store /gnu/store"):
@@ -730,13 +744,3 @@ async def test_faults_in_what_nix_wrote(home: Path, nix_cache: NixCache, tmp_pat
         with pytest.raises((SignatureError, BinaryCacheError)):
             await realise([liar[hello]])
     assert files_of(home) == before
-
-
-async def test_an_image_of_it(home: Path, nix_cache: NixCache) -> None:
-    packages = CachePackageSet(
-        nix_cache.url, channel=nix_cache.channel_url, trusted_keys=[nix_cache.public_key]
-    )
-    await packages.load()
-    image = await nbdock.build_image("hello", copy_to_root=[packages.hello])
-    (layer,) = image.manifest.layers
-    assert layer.size_bytes > 1 << 20
