@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         load_image,
         merge_images,
         plan_layers,
+        prefetch_image,
+        pull_image,
         stream_layered_image,
         stream_nix_shell_image,
     )
@@ -85,6 +87,8 @@ __all__ = [
     "package_table",
     "plan_layers",
     "planners",
+    "prefetch_image",
+    "pull_image",
     "script",
     "settings",
     "shadow_setup",
@@ -98,8 +102,8 @@ __all__ = [
 _ROOMS = {
     "nbdock.images": (
         "build_image", "build_layered_image", "stream_layered_image", "build_nix_shell_image",
-        "stream_nix_shell_image", "export_image", "merge_images", "load_image", "closure",
-        "plan_layers", "Image",
+        "stream_nix_shell_image", "export_image", "merge_images", "load_image", "pull_image",
+        "prefetch_image", "closure", "plan_layers", "Image",
     ),
     "nbdock.packages": (
         "apt", "nixpkgs", "directory", "text_file", "script", "store_path",

@@ -7,12 +7,15 @@ from nbdock.images.image import Image, ImageLayer
 from nbdock.images.installed import installed_closure
 from nbdock.images.loading import load_image
 from nbdock.images.merging import MergedImages, merge_images
+from nbdock.images.multiplatform import MultiPlatformImage
 from nbdock.images.nixshell import (
     build_nix_shell_image,
     nix_shell_arguments,
     stream_nix_shell_image,
 )
 from nbdock.images.planning import closure, plan_layers, to_planner
+from nbdock.images.prefetching import PrefetchedImage, prefetch_image
+from nbdock.images.pulling import pull_image
 from nbdock.images.streaming import ImageStream, stream_layered_image
 
 __all__ = [
@@ -20,6 +23,8 @@ __all__ = [
     "ImageLayer",
     "ImageStream",
     "MergedImages",
+    "MultiPlatformImage",
+    "PrefetchedImage",
     "RootFilesystem",
     "argument_names",
     "build_image",
@@ -35,6 +40,8 @@ __all__ = [
     "merge_images",
     "nix_shell_arguments",
     "plan_layers",
+    "prefetch_image",
+    "pull_image",
     "stream_layered_image",
     "stream_nix_shell_image",
     "to_planner",

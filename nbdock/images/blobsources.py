@@ -1,8 +1,8 @@
 """Which repositories a blob is known to be in, so that a push can have it mounted from there.
 
 A registry that has a layer in one repository gives it to another without a byte being sent
-(`mount`), but only if it is told which. So pulls and pushes remember where blobs are. It is a memory
-and not the truth: a registry that no longer has the blob there has it uploaded.
+(`mount`), but only if it is told which. So pulls and pushes remember where blobs are. It is a
+memory and not the truth: a registry that no longer has the blob there has it uploaded.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ from nbdock.packages import Progress
 
 __all__ = ["load_image", "load_images"]
 
+_IN_REGISTRY = "docker://"
+
 
 async def load_image(
     source: str | os.PathLike[str],
@@ -47,7 +49,8 @@ async def load_image(
     ----------
     source
         The path of a docker-archive (``docker save``, ``podman save``, nbdock), an OCI archive or
-        an OCI layout directory, compressed or not; or the name of an image in a running engine.
+        an OCI layout directory, compressed or not; the name of an image in a running engine; or
+        ``docker://`` and an image of a registry (see `pull_image`).
     name, tag
         Which image, if the archive holds several: by default the first.
     engine
@@ -70,7 +73,15 @@ async def load_image(
     StorageFullError, ContentError
         No room in the store, or a file that cannot be read.
     """
-    wanted = _Wanted(store or BlobStore.default(), name, tag, progress, os.fspath(source))
+    text = os.fspath(source)
+    if text.startswith(_IN_REGISTRY):
+        from nbdock.images.pulling import pull_image
+
+        return await pull_image(
+            text.removeprefix(_IN_REGISTRY), final_image_name=name, final_image_tag=tag,
+            store=store, progress=progress,
+        )  # fmt: skip
+    wanted = _Wanted(store or BlobStore.default(), name, tag, progress, text)
     return (await _load(source, engine, wanted))[0]
 
 

@@ -1,4 +1,4 @@
-"""The checksum that dockerTools' `pullImage` asks for: ``sha256``, or ``hash`` in newer expressions.
+"""The checksum that dockerTools' `pullImage` asks for: ``sha256``, or the newer ``hash``.
 
 It is that of the docker-archive which skopeo makes of the image under its final name. The archive
 is not written for it: its pieces are hashed, once for an image and name.

@@ -26,6 +26,10 @@ class Tally:
         self._total_bytes = total_bytes
         self._done_bytes = 0
 
+    def expect(self, more_bytes: int) -> None:
+        """Count on more than was known at first."""
+        self._total_bytes += more_bytes
+
     def part(self) -> Callable[[int, int], None]:
         """What one transfer reports to: bytes it has, bytes it will have."""
         before = 0

@@ -1,0 +1,443 @@
+"""`pull_image`: an image of a registry in the store, and dockerTools' `pullImage`.
+
+>>> request = PullRequest.of("nixos/nix", image_tag="1.11", arch="x86_64")
+>>> str(request.reference), str(request.platform), request.name, request.tag
+('docker.io/nixos/nix:1.11', 'linux/amd64', 'nixos/nix', '1.11')
+
+What is checked, and when. Each blob's size and digest, before it is in the store; the configuration
+against the manifest, before the image has a name; a layer's diff ID when the layer is first
+uncompressed, since uncompressing would make a pull several times as long: nothing reads a layer
+before that. With ``sha256`` or ``hash`` the layers are uncompressed, and so checked, at once.
+
+A pull by digest of an image that is here asks the registry for nothing; one by tag asks what the
+tag stands for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+from nbdock import settings
+from nbdock.concurrency import gather_all, gather_limited, in_worker
+from nbdock.content import BlobStore
+from nbdock.errors import (
+    ArgumentTypeError,
+    DigestMismatchError,
+    InvalidDigestError,
+    InvalidManifestError,
+    InvalidPlatformError,
+    InvalidReferenceError,
+    PlatformNotFoundError,
+)
+from nbdock.images.arguments import checked, expect
+from nbdock.images.blobsources import remember_sources
+from nbdock.images.image import Image
+from nbdock.images.multiplatform import MultiPlatformImage
+from nbdock.images.pins import check_pin, parse_pin
+from nbdock.oci import (
+    Descriptor,
+    Digest,
+    ImageConfig,
+    Index,
+    Manifest,
+    Platform,
+    Reference,
+    compression_of,
+    is_config,
+)
+from nbdock.packages import Progress, Tally
+from nbdock.registry import FetchedManifest, RegistryClient
+
+__all__ = ["PullRequest", "fetch_image", "pull_image"]
+
+_MAX_NESTING = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class PullRequest:
+    """Which image is to be pulled, and what it is to be called here.
+
+    Attributes
+    ----------
+    reference
+        With a digest if one was given, else with a tag.
+    platform
+        What the image is to run on, if there is a choice.
+    is_platform_given
+        Whether somebody asked for this platform, or it is this machine's.
+    given_name
+        The image's name as it was given, without tag and digest.
+    name, tag
+        The final ones.
+    """
+
+    reference: Reference
+    platform: Platform
+    is_platform_given: bool
+    given_name: str
+    name: str
+    tag: str
+
+    @classmethod
+    def of(
+        cls,
+        image_name: object,
+        *,
+        image_digest: object = None,
+        image_tag: object = None,
+        os: object = "linux",
+        arch: object = None,
+        variant: object = None,
+        platform: object = None,
+        final_image_name: object = None,
+        final_image_tag: object = None,
+    ) -> PullRequest:
+        """The request that `pull_image` was called with.
+
+        Raises
+        ------
+        ArgumentTypeError
+            An argument of another type, or none that means an image or platform.
+        """
+        expect("image_name", image_name, str, what="the name of an image")
+        reference = _reference("image_name", str(image_name))
+        typed = str(image_name).partition("@")[0].removesuffix(f":{reference.tag}")
+        if image_digest is not None:
+            given = _digest(image_digest)
+            if reference.digest not in (None, given):
+                raise _contradiction("image_digest", reference.digest, given)
+            reference = reference.with_digest(given)
+        if image_tag is not None:
+            expect("image_tag", image_tag, str, what="a tag")
+            if reference.tag not in (None, image_tag):
+                raise _contradiction("image_tag", reference.tag, image_tag)
+            tagged = _reference("image_tag", f"{reference.name}:{image_tag}")
+            reference = tagged.with_digest(reference.digest)
+        name = typed if final_image_name is None else final_image_name
+        expect("final_image_name", name, str, what="the name of an image")
+        tag = final_image_tag if final_image_tag is not None else reference.tag or "latest"
+        expect("final_image_tag", tag, str, what="a tag")
+        final = _reference("final_image_name", str(name))
+        if final.tag or final.digest:
+            raise ArgumentTypeError(
+                f"finalImageName holds a tag or a digest: {str(name)!r}.",
+                argument="final_image_name",
+                hint="Give the tag as finalImageTag.",
+            )
+        _reference("final_image_tag", f"{final.name}:{tag}")
+        return cls(
+            reference.with_default_tag(),
+            _platform(os, arch, variant, platform),
+            arch is not None or platform is not None,
+            typed,
+            str(name),
+            str(tag),
+        )
+
+
+def _reference(argument: str, text: str) -> Reference:
+    try:
+        return Reference.parse(text)
+    except InvalidReferenceError as error:
+        raise ArgumentTypeError(error.message, argument=argument, hint=error.hint) from error
+
+
+def _digest(value: object) -> Digest:
+    if isinstance(value, Digest):
+        return value
+    expect("image_digest", value, str, what="a digest")
+    try:
+        return Digest.parse(str(value))
+    except InvalidDigestError as error:
+        raise ArgumentTypeError(error.message, argument="image_digest", hint=error.hint) from error
+
+
+def _platform(os: object, arch: object, variant: object, platform: object) -> Platform:
+    if isinstance(platform, Platform):
+        return platform
+    if platform is not None and platform != "all":
+        expect("platform", platform, str, what='a platform such as "linux/arm64", or "all"')
+        return _parse_platform("platform", str(platform))
+    host = Platform.host()
+    expect("os", os, str, what="an operating system")
+    parts = [str(os), host.architecture if arch is None else arch]
+    expect("arch", parts[1], str, what="an architecture")
+    if variant is not None:
+        expect("variant", variant, str, what="a variant such as v7")
+        parts.append(variant)
+    elif arch is None and host.variant:
+        parts.append(host.variant)
+    return _parse_platform("arch", "/".join(map(str, parts)))
+
+
+def _parse_platform(argument: str, text: str) -> Platform:
+    try:
+        return Platform.parse(text)
+    except InvalidPlatformError as error:
+        raise ArgumentTypeError(error.message, argument=argument, hint=error.hint) from error
+
+
+def _contradiction(argument: str, in_name: object, given: object) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"image_name says {in_name}, {argument} says {given}.",
+        argument=argument,
+        hint="Give it in one place only.",
+    )
+
+
+@checked
+async def pull_image(
+    image_name: str,
+    *,
+    image_digest: str | Digest | None = None,
+    image_tag: str | None = None,
+    sha256: str | None = None,
+    hash: str | None = None,  # noqa: A002 - dockerTools' name
+    os: str = "linux",
+    arch: str | None = None,
+    variant: str | None = None,
+    final_image_name: str | None = None,
+    final_image_tag: str | None = None,
+    tls_verify: bool = True,
+    name: str | None = None,
+    platform: str | Platform | None = None,
+    store: BlobStore | None = None,
+    progress: Progress | None = None,
+) -> Image:
+    """Pull an image from a registry, Docker Hub by default.
+
+    Parameters
+    ----------
+    image_name
+        ``mysql``, ``nixos/nix``, ``registry.example/team/app``; it may have a tag or digest.
+    image_digest
+        Which image: the digest of its manifest, or of an index. It wins over a tag.
+    image_tag
+        Which image, by a name that may move: by default ``latest``.
+    sha256, hash
+        The checksum that the image must have, as `prefetch_image` and ``nix-prefetch-docker`` say
+        it: that of the docker-archive which skopeo makes of it under its final name. In Nix's
+        base 32, hexadecimal or SRI. Without it the digest decides alone.
+    os, arch, variant
+        Which image of an index: Docker's or the kernel's names. By default Linux on this machine's
+        architecture.
+    final_image_name, final_image_tag
+        What the image is called here: by default `image_name` and its tag, or ``latest``.
+    tls_verify
+        False accepts any certificate, and a registry without TLS.
+    name
+        What dockerTools calls the file; taken for its cells' sake.
+    platform
+        In place of `os`, `arch` and `variant`: ``"linux/arm64"``. ``"all"`` pulls the images for
+        all platforms with their index.
+    store
+        Where to put it; by default the store under `settings.home`.
+    progress
+        Called with what is being done, bytes done and bytes in all.
+
+    Returns
+    -------
+    Image
+        With ``platform="all"``, where there is an index, a `MultiPlatformImage`: the image for
+        this machine (the first, if there is none), which has the others.
+
+    Raises
+    ------
+    ArgumentTypeError
+        An argument that means nothing, or contradicts another.
+    ManifestNotFoundError, PlatformNotFoundError
+        There is no such image; the hint names what there is.
+    AuthenticationError, RegistryError, TransportError
+        The registry refuses, or cannot be reached.
+    DigestMismatchError, SizeMismatchError, InvalidManifestError
+        What came is not what the documents say, or what was pinned.
+    """
+    arguments = {key: value for key, value in locals().items() if value is not None}
+    request = PullRequest.of(
+        image_name, image_digest=image_digest, image_tag=image_tag, os=os, arch=arch,
+        variant=variant, platform=platform, final_image_name=final_image_name,
+        final_image_tag=final_image_tag,
+    )  # fmt: skip
+    expect("tls_verify", tls_verify, bool, what="true or false")
+    if name is not None:
+        expect("name", name, str, what="a string")
+    pin = parse_pin(sha256, hash)
+    store = store or BlobStore.default()
+    for local in ("store", "progress"):
+        arguments.pop(local, None)
+    image, _ = await fetch_image(
+        request, store, every=platform == "all", tls_verify=tls_verify, progress=progress
+    )
+    if pin is not None:
+        if progress is not None:
+            progress("Computing the checksum", 0, 0)
+        await check_pin(image, pin)
+    named = image.index_descriptor if isinstance(image, MultiPlatformImage) else image.descriptor
+    await in_worker(store.set_image, image.reference, named)
+    return dataclasses.replace(image, arguments=arguments)
+
+
+async def fetch_image(
+    request: PullRequest,
+    store: BlobStore,
+    *,
+    every: bool = False,
+    tls_verify: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Image, FetchedManifest]:
+    """Put an image into the store, or with `every` all of its index.
+
+    Returns
+    -------
+    tuple
+        The image, and what the reference stood for: its manifest, or the index.
+    """
+    reference = request.reference
+    async with RegistryClient(tls_verify=tls_verify) as client:
+        if not every:
+            found = await client.manifest(reference, platform=request.platform, store=store)
+            await _fetch_contents(client, [found], request, store, progress)
+            return _image(found, request, store), found.index or found
+        top = await client.manifest(reference, store=store)
+        if not isinstance(top.manifest, Index):
+            await _fetch_contents(client, [top], request, store, progress)
+            return _image(top, request, store), top
+        manifests = await _fetch_manifests(client, top, store)
+        await _fetch_contents(client, manifests, request, store, progress)
+    bare = [m for m in manifests if _is_image(m)]
+    if not bare:
+        raise PlatformNotFoundError(f"{top.reference} holds no images.")
+    mine = next((m for m in bare if _is_for(m, request.platform)), bare[0])
+    image = _image(mine, request, store)
+    return MultiPlatformImage(
+        store, image.descriptor, image.name, image.tag, index_descriptor=top.descriptor
+    ), top
+
+
+def _is_image(fetched: FetchedManifest) -> bool:
+    return (
+        isinstance(fetched.manifest, Manifest)
+        and is_config(fetched.manifest.config.media_type)
+        and not fetched.descriptor.is_attestation
+    )
+
+
+def _is_for(fetched: FetchedManifest, platform: Platform) -> bool:
+    own = fetched.descriptor.platform
+    return own is not None and own.matches(platform)
+
+
+def _image(found: FetchedManifest, request: PullRequest, store: BlobStore) -> Image:
+    described = found.descriptor
+    descriptor = Descriptor(described.media_type, described.digest, described.size_bytes)
+    return Image(store, descriptor, request.name, request.tag)
+
+
+async def _fetch_manifests(
+    client: RegistryClient, index: FetchedManifest, store: BlobStore, *, depth: int = 1
+) -> list[FetchedManifest]:
+    """Every manifest that an index leads to, attestations too."""
+    if depth > _MAX_NESTING:
+        raise InvalidManifestError(
+            f"{index.reference} is in an index of indexes, more than {_MAX_NESTING} deep.",
+            value=str(index.reference),
+        )
+    found: list[FetchedManifest] = []
+    for one in await client.manifests(index, store=store):
+        if isinstance(one.manifest, Index):
+            found += await _fetch_manifests(client, one, store, depth=depth + 1)
+        else:
+            found.append(one)
+    return found
+
+
+async def _fetch_contents(
+    client: RegistryClient,
+    manifests: Sequence[FetchedManifest],
+    request: PullRequest,
+    store: BlobStore,
+    progress: Progress | None,
+) -> None:
+    """Put what manifests name into the store, and check that it fits together."""
+    reference = request.reference
+    layers: dict[Digest, Descriptor] = {}
+    configs: list[Digest] = []
+    for one in manifests:
+        assert isinstance(one.manifest, Manifest)
+        if len(manifests) == 1 or _is_image(one):
+            _check_readable(one, one.manifest)
+        layers |= {layer.digest: layer for layer in one.manifest.layers}
+        configs.append(one.manifest.config.digest)
+    missing = [d for d in layers.values() if not store.has(d.digest, d.size_bytes)]
+    what = f"Pulling {reference.familiar()}"
+    tally = Tally(what, progress, total_bytes=sum(layer.size_bytes for layer in missing))
+    await gather_all(
+        gather_limited(
+            [functools.partial(_check_config, client, one, request, store) for one in manifests],
+            limit=settings.current().registry_blobs,
+        ),
+        gather_limited(
+            [
+                functools.partial(client.pull_blob, reference, layer, store, progress=tally.part())
+                # The largest first: at the end, none is waited for alone.
+                for layer in sorted(missing, key=lambda layer: -layer.size_bytes)
+            ],
+            limit=settings.current().registry_blobs,
+        ),
+    )
+    digests = [*layers, *configs]
+    await in_worker(remember_sources, store, reference, digests)
+
+
+def _check_readable(fetched: FetchedManifest, manifest: Manifest) -> None:
+    """That it is an image with layers that can be read, before anything large is fetched."""
+    if not is_config(manifest.config.media_type):
+        raise InvalidManifestError(
+            f"{fetched.reference} is not an image: its configuration is of the media type "
+            f"{manifest.config.media_type[:120]!r}.",
+            value=manifest.config.media_type,
+            hint="It is an artifact, such as a chart or a signature.",
+        )
+    for layer in manifest.layers:
+        compression_of(layer.media_type)
+
+
+async def _check_config(
+    client: RegistryClient, fetched: FetchedManifest, request: PullRequest, store: BlobStore
+) -> None:
+    """Put an image's configuration into the store, and compare it with the manifest."""
+    manifest = fetched.manifest
+    assert isinstance(manifest, Manifest)
+    descriptor = manifest.config
+    if store.has(descriptor.digest, descriptor.size_bytes):
+        data = await in_worker(store.read, descriptor.digest)
+    else:
+        data = await client.blob_bytes(request.reference, descriptor)
+        await in_worker(store.add, data, algorithm=descriptor.digest.algorithm)
+    if not _is_image(fetched):
+        return
+    config = ImageConfig.parse(data, descriptor.media_type)
+    if len(config.diff_ids) != len(manifest.layers):
+        raise InvalidManifestError(
+            f"{fetched.reference}: the manifest has {len(manifest.layers)} layers, "
+            f"the configuration {len(config.diff_ids)}.",
+            value=str(fetched.descriptor.digest),
+        )
+    for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+        if compression_of(layer.media_type) == "none" and layer.digest != diff_id:
+            raise DigestMismatchError(
+                f"{fetched.reference}: the layer {layer.digest} is not compressed, but the "
+                f"configuration says that it is {diff_id}.",
+                digest=str(diff_id),
+                actual=str(layer.digest),
+                hint="The image is damaged or was tampered with; do not use it.",
+            )
+    asked = request.reference.digest is None and request.is_platform_given
+    if asked and fetched.index is None and not config.platform.matches(request.platform):
+        raise PlatformNotFoundError(
+            f"{fetched.reference} is not there for {request.platform}.",
+            available=(str(config.platform),),
+            hint=f"It is there for {config.platform}.",
+        )
