@@ -17,14 +17,14 @@ import shutil
 import signal
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from nbdock.concurrency import in_worker
 from nbdock.content import storage_error
 from nbdock.errors import CommandError, UnsafePathError
 from nbdock.filetree import Entry, EntryKind, FileContent, scan_directory
 
-__all__ = ["run_commands"]
+__all__ = ["remove_tree", "run_commands"]
 
 _OUTPUT_LINES = 40
 _ENVIRONMENT = {
@@ -41,6 +41,7 @@ async def run_commands(
     mtime: int = 1,
     uid: int = 0,
     gid: int = 0,
+    before: Sequence[str] = (),
     argument: str = "extraCommands",
 ) -> AsyncIterator[list[Entry]]:
     """Run a script over entries: ``async with run_commands(...) as changed:``.
@@ -53,6 +54,8 @@ async def run_commands(
         Run by bash (else sh) with ``set -e``, a blank environment (but for PATH) and umask 022.
     mtime, uid, gid
         The time (seconds since the epoch) and the owner of everything that the script makes.
+    before
+        The beginning of the command line that runs the shell, such as another program to run it.
 
     Yields
     ------
@@ -74,10 +77,10 @@ async def run_commands(
             place = os.fsdecode(directory)
             advice = "Set TMPDIR to a directory with more room."
             raise storage_error(error, "lay out the layer", place, elsewhere=advice) from error
-        await _run(root, script, argument)
+        await _run(root, script, before, argument)
         yield await in_worker(_read_back, root, laid_out, mtime, uid, gid)
     finally:
-        await in_worker(_remove, directory)
+        await in_worker(remove_tree, directory)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,10 +149,10 @@ def _lay_out_one(place: bytes, entry: Entry) -> Entry:
     return entry
 
 
-async def _run(directory: bytes, script: str, argument: str) -> None:
+async def _run(directory: bytes, script: str, before: Sequence[str], argument: str) -> None:
     process = await asyncio.create_subprocess_exec(
         # Scripts written for dockerTools expect bash (`mkdir -p srv/{a,b}`).
-        shutil.which("bash") or "/bin/sh", "-e", "-c", script, argument,
+        *before, shutil.which("bash") or "/bin/sh", "-e", "-c", script, argument,
         cwd=directory, env=_ENVIRONMENT, umask=0o022, start_new_session=True,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT, limit=1 << 20,
@@ -208,9 +211,9 @@ def _exists_unchanged(place: bytes, laid_out: _LaidOut) -> bool:
         return False
 
 
-def _remove(directory: bytes) -> None:
-    """Remove the directory, whatever modes the script has left in it."""
-    for parent, names, _ in os.walk(directory):
+def remove_tree(directory: bytes | str) -> None:
+    """Remove a directory, whatever modes a script has left in it."""
+    for parent, names, _ in os.walk(os.fsencode(directory)):
         for name in names:
             place = os.path.join(parent, name)
             if not os.path.islink(place):

@@ -13,10 +13,9 @@ from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
 from nbdock.filetree import Entry, TarPolicy
 from nbdock.images.assembly import MadeLayer
+from nbdock.images.commandstore import after_commands
 from nbdock.images.layer import (
     MADE_AT,
-    after_commands,
-    fetch_packages,
     in_store,
     layer_key,
     recipe_key,
@@ -115,7 +114,6 @@ class Customisation:
         return MadeLayer(record, self._comment), packages
 
     async def _write(self, request: BuildRequest) -> tuple[LayerRecord, list[Package]]:
-        await fetch_packages(self.used.packages, progress=request.progress)
         async with open_store_tree(
             self.closure.packages, self._linked, into_links=False, progress=request.progress
         ) as tree:
@@ -125,6 +123,6 @@ class Customisation:
         placed = {entry.path: entry for entry in through_links(iter(made), self.links)}
         placed.update(self.own)
         entries = [placed[path] for path in sorted(placed)]
-        async with after_commands(request, entries, self.commands) as changed:
+        async with after_commands(request, entries, self.commands, self.used.packages) as changed:
             packages = await in_worker(left_in, changed, self.used)
             return await write_entries(request, changed), packages

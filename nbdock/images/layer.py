@@ -8,28 +8,25 @@ through the tar writer into the blob store, hashed as they pass.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited, in_stoppable_worker
 from nbdock.content import BlobStore, LayerRecord
 from nbdock.filetree import Entry, EntryKind, TarPolicy, TarWriter, Tree
-from nbdock.images.commands import run_commands
 from nbdock.images.request import BuildRequest
 from nbdock.images.tree import absent_from, through_links
 from nbdock.packages import Package, Progress
 
 __all__ = [
     "MADE_AT",
-    "after_commands",
     "contents_comment",
     "fetch_packages",
     "in_store",
@@ -122,19 +119,6 @@ async def fetch_packages(packages: Sequence[Package], *, progress: Progress | No
     for package_set in sets.values():
         own = [p for p in packages if p.package_set is package_set]
         await package_set.fetch(own, progress=progress)
-
-
-@contextlib.asynccontextmanager
-async def after_commands(
-    request: BuildRequest, entries: Iterable[Entry], commands: str, *, uid: int = 0, gid: int = 0
-) -> AsyncIterator[Iterable[Entry]]:
-    """What ``extraCommands`` leave of entries; what they make belongs to `uid` and `gid`."""
-    if not commands:
-        yield entries
-        return
-    request.progress("Running extraCommands")
-    async with run_commands(entries, commands, mtime=MADE_AT, uid=uid, gid=gid) as changed:
-        yield changed
 
 
 async def write_entries(

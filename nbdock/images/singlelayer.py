@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
 from nbdock.filetree import Entry, TarPolicy, Tree
+from nbdock.images.commandstore import after_commands
 from nbdock.images.copying import copied_to_root, is_copied
 from nbdock.images.customisation import database_entries, database_key, set_entries
 from nbdock.images.image import Image
 from nbdock.images.layer import (
     MADE_AT,
-    after_commands,
     fetch_packages,
     in_store,
     layer_key,
@@ -93,7 +93,7 @@ class SingleLayer:
         at_root = [
             p for p in packages if not in_store(p) and not (p in self.roots and is_copied(p))
         ]
-        await fetch_packages([*at_root, *self.used.packages], progress=request.progress)
+        await fetch_packages(at_root, progress=request.progress)
         database = (
             await in_worker(database_entries, self.roots, self.closure)
             if self.with_database
@@ -113,8 +113,9 @@ class SingleLayer:
             )
             entries = _first_of_each(itertools.chain(own.values(), placed))
             async with after_commands(
-                request, entries, self.commands, uid=self.uid or 0, gid=self.gid or 0
-            ) as changed:
+                request, entries, self.commands, self.used.packages,
+                uid=self.uid or 0, gid=self.gid or 0,
+            ) as changed:  # fmt: skip
                 if self.used.packages:
                     left = await in_worker(left_in, changed, self.used)
                     more = await resolve_closure(left)

@@ -15,7 +15,7 @@ from support.engine import require
 from support.nix import Nix
 
 import nbdock
-from nbdock.errors import ArgumentError, ArgumentTypeError, CommandError
+from nbdock.errors import ArgumentError, ArgumentTypeError, CommandError, UnavailableError
 from nbdock.filetree import Entry, EntryKind
 from nbdock.images import Image
 from nbdock.nixlang import evaluate
@@ -359,6 +359,51 @@ async def test_only_what_commands_leave_references_to_is_included(
     text = f'"head -c 1048560 /dev/zero >f; printf 000{hashed}111 >>f # ${{first}}"'
     written = files(await commanded(text, build, **names))
     assert trees["first"].root[1:] in written
+
+
+@pytest.mark.parametrize("build", [nbdock.build_image, nbdock.build_layered_image])
+async def test_commands_find_the_packages_that_they_use(
+    build: Callable[..., object], trees: Trees, files: Look
+) -> None:
+    """As in nixpkgs, though this machine's own /nix/store has none of them."""
+    text = """''
+      cp -r ${first}/bin ${first}/od* .
+      cat ${link}/deep/er/lib.so >library; readlink -f ${second}/bin/first-tool >where
+      test "$(env | cut -d= -f1 | sort | tr '\\n' ' ')" = "LC_ALL PATH PWD SHLVL _ "
+      ! touch ${first}/new 2>/dev/null || test $(id -u) = 0
+    ''"""
+    names = {"first": trees["first"], "second": trees["second"], "link": trees["link"]}
+    found = files(await commanded(text, build, **names))
+    assert found["bin/tool"].read() == b"a\n"
+    assert found["bin/tool"].mode == 0o555
+    assert (found["bin/tool"].uid, found["bin/tool"].mtime) == (0, 315532800)
+    assert found["library"].read() == b"library\n"
+    tool = f"{trees['first'].root}/bin/tool"
+    assert found["where"].read().decode() == f"{tool}\n"
+    # What was written names the package, so it is in the image as well.
+    assert tool[1:] in found
+    assert trees["second"].root[1:] not in found
+
+
+async def test_machines_without_namespaces_say_so(
+    trees: Trees, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nbdock_home: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    refusing = tmp_path / "bin/unshare"
+    refusing.parent.mkdir()
+    refusing.write_text("#!/bin/sh\necho unshare: Operation not permitted >&2; exit 1\n")
+    refusing.chmod(0o755)
+    first = trees["first"]
+    for path, said in ((str(refusing.parent), "not permitted"), ("/nowhere", "no program")):
+        with monkeypatch.context() as changed:
+            changed.setenv("PATH", path)
+            with pytest.raises(UnavailableError, match=said) as caught:
+                await commanded('"cat ${first}/both"', nbdock.build_image, first=first)
+        assert caught.value.argument == "extra_commands"
+    assert [place.name for place in tmp_path.iterdir() if place.name.startswith("nbdock-")] == [
+        nbdock_home.name
+    ]
 
 
 async def test_a_failing_command_leaves_nothing(trees: Trees, nbdock_home: Path) -> None:
