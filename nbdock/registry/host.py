@@ -4,8 +4,8 @@ A host owns a `Transport` of its own, so that what is trusted for one registry (
 authority, plain http, where it may lead) is trusted for no other.
 
 - The scheme. https; where plain http is allowed (a registry on this machine, or one that the user
-  says is insecure), the server is asked once over https, and spoken to over http if it does not
-  know TLS. A certificate that is not trusted is an error, never a reason for http.
+  says is insecure), the server is asked once which of both it speaks. A certificate that is not
+  trusted is an error, never a reason for http.
 - Authorization goes to this registry's own origin only. A 401 is answered with what its challenge
   asks for, at any request, so a token that expires in the middle of a pull is replaced.
 
@@ -94,7 +94,7 @@ class RegistryHost:
         bracketed = f"[{address}]" if ":" in address else address
         direct = {f"all://{bracketed}": None} if is_this_machine(name) else None
         self.transport = Transport(
-            guard=self.destinations, tls=trust.context, proxies=direct,
+            guard=self.destinations, tls=trust.context(), proxies=direct,
             connections=max(settings.current().connections, settings.current().registry_blobs),
         )  # fmt: skip
         self._authorization = Authorization(
@@ -135,26 +135,36 @@ class RegistryHost:
         if not self._allow_http:
             return "https"
         place = f"://{api_address(self.name)}/v2/"
+        # http first: it needs no certificates to be read, tells a server of https nothing, and
+        # that answers 400 or hangs up.
         try:
-            await self._knock(f"https{place}", retries=0)
-        except UntrustedCertificateError:
-            raise
-        except ConnectionFailedError as no_tls:
+            return await self._knock(f"http{place}", retries=0)
+        except ConnectionFailedError as no_http:
             try:
-                status = await self._knock(f"http{place}")
-            except ConnectionFailedError as error:
-                raise error from no_tls
-            # What servers of https answer to http; then TLS only broke off by chance.
-            return "https" if status == 400 else "http"
-        return "https"
+                return await self._knock(f"https{place}", retries=0)
+            except UntrustedCertificateError:
+                raise
+            except ConnectionFailedError:
+                # Nobody there, or the connection broke by chance.
+                with contextlib.suppress(ConnectionFailedError):
+                    return await self._knock(f"http{place}")
+                raise no_http from None
 
-    async def _knock(self, url: str, *, retries: int | None = None) -> int:
+    async def _knock(self, url: str, *, retries: int | None = None) -> str:
+        """The scheme of a server that answers, after redirects; notes if it wants a login."""
         attempts = self.transport.attempts(url, retries=retries)
         try:
             async with self.transport.stream("GET", url, attempts=attempts) as response:
-                return response.status
-        except HttpStatusError as error:
-            return error.status
+                scheme = origin_of(response.url)[0]
+                if response.status == 400 and scheme == "http":
+                    return "https"
+                if response.status == 401 and origin_of(response.url) == origin_of(url):
+                    challenge = response.headers.get("www-authenticate", "")
+                    await self._authorization.challenged(challenge, NOTHING, None)
+                await _read_up(response)
+                return scheme
+        except HttpStatusError:
+            return origin_of(url)[0]
 
     @contextlib.asynccontextmanager
     async def stream(

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import ssl
+from collections.abc import Callable
 
 from nbdock import settings
 from nbdock.errors import TransportError
@@ -63,40 +65,46 @@ class Trust:
             ca_file=None if ca_file is None else os.fspath(ca_file),
         )
 
-    def context(self) -> ssl.SSLContext:
-        """The TLS context for connections to it, and to where it leads.
+    def context(self) -> Callable[[], ssl.SSLContext] | None:
+        """What makes the TLS context for connections to it; None: the usual one will do."""
+        files = _files(self.registry)
+        authorities = [self.ca_file] if self.ca_file is not None else []
+        authorities += [path for path in files if path.endswith(".crt")]
+        own = [path for path in files if path.endswith(".cert")]
+        if self.verify and not authorities and not own:
+            return None
+        return functools.partial(_context, self.verify, authorities, own)
 
-        Raises
-        ------
-        TransportError
-            A file of certificates cannot be read.
-        """
-        usual = settings.current().ca_file
-        path: str | None = None
-        try:
+
+def _context(verify: bool, authorities: list[str], own: list[str]) -> ssl.SSLContext:
+    """A context with more authorities than the usual ones, and certificates of our own."""
+    path = ""
+    try:
+        if verify:
+            usual = settings.current().ca_file
             context = ssl.create_default_context(cafile=os.fspath(usual) if usual else None)
-            for path in (self.ca_file, *_files(self.registry, ".crt")):
-                if path is not None:
-                    context.load_verify_locations(path)
-            for path in _files(self.registry, ".cert"):
-                context.load_cert_chain(path, f"{path.removesuffix('.cert')}.key")
-        except (OSError, ssl.SSLError) as error:
-            raise TransportError(
-                f"The certificates in {path or usual} cannot be read: {error}.",
-                hint="ca_file is a file of certificates in PEM form.",
-            ) from error
-        if not self.verify:
+            for path in authorities:
+                context.load_verify_locations(path)
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return context
+        for path in own:
+            context.load_cert_chain(path, f"{path.removesuffix('.cert')}.key")
+    except (OSError, ssl.SSLError) as error:
+        raise TransportError(
+            f"The certificates in {path or 'the setting ca_file'} cannot be read: {error}.",
+            hint="ca_file is a file of certificates in PEM form.",
+        ) from error
+    return context
 
 
-def _files(registry: str, suffix: str) -> list[str]:
-    """The files of a registry's own directories that end like that."""
+def _files(registry: str) -> list[str]:
+    """The files in a registry's own directories."""
     config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     found = []
     for base in ("/etc/docker", "/etc/containers", os.path.join(config, "containers")):
         folder = os.path.join(base, "certs.d", registry)
         with contextlib.suppress(OSError):
             found += [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
-    return [path for path in found if path.endswith(suffix)]
+    return found
