@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nbdock import settings
 from nbdock.concurrency import gather_all, gather_limited, in_worker
@@ -48,7 +49,9 @@ from nbdock.oci import (
     is_config,
 )
 from nbdock.packages import Progress, Tally
-from nbdock.registry import FetchedManifest, RegistryClient
+
+if TYPE_CHECKING:
+    from nbdock.registry import FetchedManifest, RegistryClient
 
 __all__ = ["PullRequest", "fetch_image", "pull_image"]
 
@@ -294,6 +297,9 @@ async def fetch_image(
     tuple
         The image, and what the reference stood for: its manifest, or the index.
     """
+    # Imported here: builds do without it.
+    from nbdock.registry import RegistryClient
+
     reference = request.reference
     async with RegistryClient(tls_verify=tls_verify) as client:
         if not every:
