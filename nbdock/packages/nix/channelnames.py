@@ -150,9 +150,8 @@ def _names(listed: StorePathList, attribute: tuple[str, ...]) -> Iterator[tuple[
         (name, name.replace("_", "-"), re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower())
     )
     if language := _LANGUAGES.fullmatch(scope):
-        word, *numbers = language.groups()
-        for number in _language_versions(listed, word, next(filter(None, numbers), "")):
-            yield from ((f"{word}{number}-{s}", "") for s in (*spellings, name.lower()))
+        for number in _versions_of(listed, language):
+            yield from ((f"{language[1]}{number}-{s}", "") for s in (*spellings, name.lower()))
         return
     if scope.startswith("pkgs"):
         # Packages of another libc or system, which have the names of ours.
@@ -179,6 +178,11 @@ def _names(listed: StorePathList, attribute: tuple[str, ...]) -> Iterator[tuple[
         if base in _TABLE:
             bases.insert(0, _TABLE[base])
         yield from ((one, v) for v in versions for one in bases if not v.endswith("."))
+
+
+def _versions_of(listed: StorePathList, language: re.Match[str]) -> list[str]:
+    word, before, after = language.groups()
+    return _language_versions(listed, word, before or after or "")
 
 
 def _language_versions(listed: StorePathList, word: str, digits: str) -> list[str]:
@@ -247,8 +251,16 @@ def _not_found(listed: StorePathList, attribute: tuple[str, ...]) -> PackageNotF
             package=shown,
             hint=_ALWAYS,
         )
+    prefix = _PREFIXES.get(scope, "")
+    if (language := _LANGUAGES.fullmatch(scope)) and (versions := _versions_of(listed, language)):
+        prefix = f"{language[1]}{versions[0]}-"
     # Comparing with all 80,000 takes seconds; people rarely mistype the first letter.
-    near = [known for known in listed.package_names if known[:1].lower() == name[:1].lower()]
+    near = [
+        known[len(prefix) :]
+        for known in listed.package_names
+        if known.startswith(prefix)
+        and known[len(prefix) : len(prefix) + 1].lower() == name[:1].lower()
+    ]
     close = nearest(name, near)
     meant = f"Did you mean {', '.join(close)}? " if close else ""
     return PackageNotFoundError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.nix import Nix, NixCache
 
@@ -149,6 +149,7 @@ def test_no_line_that_is_no_field_and_no_thousand_signatures() -> None:
         parse(written(*["Sig: a-1:AAAA"] * 1000))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 600), st.integers(0, 600))
 @example(b"\xff", 0, 0)
 def test_damage_is_an_error_or_harmless(damage: bytes, begin: int, length: int) -> None:
@@ -161,6 +162,7 @@ def test_damage_is_an_error_or_harmless(damage: bytes, begin: int, length: int) 
     assert ".." not in narinfo.url.split("/")
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(written()) - 1))
 def test_truncations(count: int) -> None:
     try:
