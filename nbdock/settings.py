@@ -42,6 +42,10 @@ class Settings:
     max_layers_default: int = 100
     """Layers of a layered image when `maxLayers` is not given. Count."""
 
+    contents_entries_limit: int = 2_000_000
+    """The most files of a package that `build_image` copies to ``/``: links to directories are
+    followed, so that a few in each other could make any number. Count."""
+
     max_layers_limit: int = 125
     """The most layers an image may have; engines refuse more than 127. Count."""
 

@@ -94,20 +94,29 @@ async def build_layered_image(
     from_image
         The image to build on: an `Image`, or the path of one saved by nbdock, Docker or Podman.
     contents
-        Packages and paths of directories, one or a list. Store packages get symlinks at ``/``;
-        packages at ``/`` (such as APT's) stand there themselves. With all they depend on.
+        Packages and paths of directories, one or a list. Store packages get symlinks at ``/``, the
+        first one's where two have the same name; packages at ``/`` (such as APT's) stand there
+        themselves, and so does what is in a directory. With all they depend on.
     config
         The container's configuration in Docker's words: ``Cmd``, ``Env``, ``WorkingDir``, ...
+        Packages and store paths that its strings name are in the image.
     architecture, variant
         Of the image; by default that of the base or the packages, else this machine's.
     created
         Date of the image: ISO 8601, or ``"now"`` (then it is not reproducible).
     mtime, uid, gid, uname, gname
-        Date and owner of all files of store packages.
+        Date and owner of all files of store packages; the top layer is root's, of 1980.
     max_layers
         How many layers at most, the base's included: 100 by default, 125 at most.
     extra_commands
-        Shell commands run in the directory of the top layer.
+        Shell commands run in the directory of the top layer. They find the store packages they
+        were written with; those that what they leave refers to are in the image.
+    include_store_paths
+        False leaves all store packages out, for a container that has the store mounted.
+    include_nix_db
+        Whether there is a database with which Nix in a container knows the image's store paths.
+    fake_root_commands, enable_fakechroot
+        Commands run as root in a virtual machine. Not built yet.
     layering, layering_pipeline
         Which packages share a layer; one of the two. `layering` is the name of a planner
         (``"popularity"``, the default, or ``"auto"``), a pipeline, or a function as for
@@ -227,18 +236,21 @@ async def build_image(
         The image to build on: an `Image`, or the path of an archive and, if it holds several,
         the name and tag of the one that is meant.
     contents, copy_to_root
-        Packages and paths of directories, one or a list; what is in them is copied to ``/``, with
-        what they depend on. (Two names of one argument: today's dockerTools says `copyToRoot`.)
+        Packages and paths of directories, one or a list; what is in them is copied to ``/``, that
+        of the later over that of the earlier. What they depend on stands in the store, and so do
+        they. (Two names of one argument: today's dockerTools says `copyToRoot`.)
     keep_contents_dirlinks
         Keep the symlinks to directories that contents have, and put later contents through them.
         Otherwise such a symlink becomes the directory it leads to.
     run_as_root
         A script to run as root in a virtual machine. Not built yet.
     extra_commands
-        Shell commands run in the directory of the new layer.
+        Shell commands run in the directory of the new layer, before store packages are added. They
+        find those they were written with; those that what they leave refers to are in the image.
     config
         The container's configuration in Docker's words: ``Cmd``, ``Env``, ``WorkingDir``, ...
-        ``Env`` is inherited from the base.
+        ``Env`` is inherited from the base. Packages and store paths that its strings name are in
+        the image.
     architecture, variant
         Of the image; by default that of the base or the packages, else this machine's.
     disk_size, build_vm_memory_size
@@ -246,8 +258,10 @@ async def build_image(
     created
         Date of the image: ISO 8601, or ``"now"`` (then it is not reproducible).
     uid, gid
-        Owner of the files that `contents` brings from directories and stores; by default as the
-        package says, which is root unless ``directory(..., owner="keep")``.
+        Owner of what is copied to ``/`` and of what `extra_commands` make, not of the store; by
+        default as the package says, which is root unless ``directory(..., owner="keep")``.
+    include_nix_db
+        Whether there is a database with which Nix in a container knows the image's store paths.
     compressor
         ``"gz"``, ``"none"`` or ``"zstd"``: what `Image.save` uses for a path that does not say.
     store
@@ -315,11 +329,11 @@ def _refuse_unbuilt(**arguments: object) -> None:
     }
     for argument, value in arguments.items():
         if value:
-            hint = None
-            if argument in ("run_as_root", "fake_root_commands"):
-                hint = "extraCommands runs commands without root, in the layer's directory."
             raise UnavailableError(
-                f"{cell_name(argument)} {reasons[argument]}.", argument=argument, hint=hint
+                f"{cell_name(argument)} {reasons[argument]}.",
+                argument=argument,
+                hint="extraCommands runs commands without root, in the layer's directory; uid and "
+                "gid of buildImage, or directory(..., uid=), give files another owner.",
             )
 
 

@@ -8,10 +8,12 @@ a directory of every symlink that leads to one, wherever in the store that is; w
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from nbdock import settings
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import Entry, EntryKind, TarPolicy, overlay
 from nbdock.images.layer import MADE_AT, in_store, policy_changes
@@ -65,7 +67,15 @@ def copied_to_root(
             source, top = tree, directory_at(package, tree)
         else:
             source, top = overlay([package.entries()]), b""
-        entries = list(_below(source, top, expand=not keep_dirlinks))
+        limit = settings.current().contents_entries_limit
+        entries = list(itertools.islice(_below(source, top, expand=not keep_dirlinks), limit + 1))
+        if len(entries) > limit:
+            raise ArgumentTypeError(
+                f"{package.name} has more than {limit} files where its links to directories are "
+                f"followed, which is more than can be copied to /.",
+                argument="copy_to_root",
+                hint="keepContentsDirlinks = true keeps such links.",
+            )
         if in_store(package):
             entries = [dataclasses.replace(entry, mtime=MADE_AT) for entry in entries]
         if keep_dirlinks:

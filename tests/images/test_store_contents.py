@@ -203,6 +203,24 @@ async def test_a_file_where_a_directory_is_full_is_refused(trees: Trees) -> None
     assert caught.value.argument == "copy_to_root"
 
 
+async def test_links_that_multiply_are_refused(
+    nix: Nix, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty directories with two links each to the next would be copied 2**30 times."""
+    bomb = nix.build_expression(
+        """pkgs.runCommand "bomb" { } ''
+             for n in $(seq 30); do
+               mkdir -p $out/$n; ln -s ../$((n + 1)) $out/$n/a; ln -s ../$((n + 1)) $out/$n/b
+             done
+             mkdir $out/31
+           ''"""
+    )
+    monkeypatch.setenv("NBDOCK_CONTENTS_ENTRIES_LIMIT", "1000")
+    with pytest.raises(ArgumentTypeError, match="more than 1000 files"):
+        await nbdock.build_image("it", copy_to_root=store[bomb])
+    await nbdock.build_image("it", copy_to_root=store[bomb], keep_contents_dirlinks=True)
+
+
 async def test_a_link_to_a_directory_that_it_is_in_stays_a_link(trees: Trees, files: Look) -> None:
     """Rsync follows it forty times and fails."""
     found = files(await nbdock.build_image("it", copy_to_root=trees["circular"]))
@@ -458,3 +476,27 @@ async def test_nix_in_the_image_knows_its_store(
     (victim / "both").write_text("tampered")
     with pytest.raises(AssertionError, match="was modified"):
         nix.run("nix-store", *store, "--verify", "--check-contents")
+
+
+# Arguments
+
+
+async def test_what_nix_alone_uses_is_accepted_and_changes_nothing(trees: Trees) -> None:
+    plain = await nbdock.build_layered_image("Registry-1.example/Team/It", contents=trees["first"])
+    same = await nbdock.build_layered_image(
+        "Registry-1.example/Team/It", contents=trees["first"], passthru={"tests": 1},
+        meta={"description": "x"}, debug=True, compressor="zstd",
+    )  # fmt: skip
+    assert same.digest == plain.digest
+    assert same.reference == plain.reference == f"registry-1.example/team/it:{plain.tag}"
+    assert len(plain.tag) == 32
+    assert same.build_args["meta"] == {"description": "x"}
+    single = await nbdock.build_image("it", contents=trees["first"], meta={"a": 1})
+    assert single.digest == (await nbdock.build_image("it", contents=trees["first"])).digest
+
+
+@pytest.mark.parametrize("argument", ["include_nix_db", "include_store_paths"])
+async def test_switches_are_true_or_false(argument: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="true or false") as caught:
+        await nbdock.build_layered_image("it", **{argument: "yes"})  # type: ignore[arg-type]
+    assert caught.value.argument == argument
