@@ -15,6 +15,7 @@ tag stands for.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from nbdock.concurrency import gather_all, gather_limited, in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import (
     ArgumentTypeError,
+    ContentError,
     DigestMismatchError,
     InvalidDigestError,
     InvalidManifestError,
@@ -417,9 +419,12 @@ async def _check_config(
     manifest = fetched.manifest
     assert isinstance(manifest, Manifest)
     descriptor = manifest.config
+    data = b""
     if store.has(descriptor.digest, descriptor.size_bytes):
-        data = await in_worker(store.read, descriptor.digest)
-    else:
+        # One that was damaged since is fetched again.
+        with contextlib.suppress(ContentError):
+            data = await in_worker(store.read, descriptor.digest)
+    if not data:
         data = await client.blob_bytes(request.reference, descriptor)
         await in_worker(store.add, data, algorithm=descriptor.digest.algorithm)
     if not _is_image(fetched):

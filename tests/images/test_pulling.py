@@ -216,6 +216,17 @@ class TestWhatIsFetched:
         digest = sha256(gzip.compress(shared, 1, mtime=0))
         assert registry.count(f"GET /v2/{repository}/blobs/{digest}") == 1
 
+    def test_documents_that_were_damaged_since(self, registry: Registry, repository: str) -> None:
+        pushed = registry.push(repository, "1")
+        name = f"{registry.host}/{repository}@{pushed.digest}"
+        image = pull(name)
+        for digest in (image.digest, image.id):
+            path = image.store.path_of(digest)
+            path.chmod(0o644)
+            path.write_bytes(b"{" + path.read_bytes()[1:-1] + b" ")
+        assert pull(name).config.architecture == "amd64"
+        assert list(image.store.verify()) == []
+
     def test_progress_is_one_for_all_blobs(self, registry: Registry, repository: str) -> None:
         pushed = registry.push(repository, "1", layers=[layer({"a": b"1"}), layer({"b": b"2"})])
         lines: list[tuple[str, int, int]] = []
