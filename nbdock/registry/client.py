@@ -13,47 +13,34 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited
 from nbdock.content import BlobStore
 from nbdock.errors import (
-    DigestMismatchError,
+    ArgumentTypeError,
     InvalidManifestError,
     ManifestNotFoundError,
     NbdockError,
     RegistryError,
-    SizeMismatchError,
-    TransportError,
     nearest,
 )
-from nbdock.oci import Descriptor, Index, Platform, Reference
-from nbdock.registry import blobs, listing
-from nbdock.registry.answers import Warnings
+from nbdock.oci import Descriptor, Digest, Index, Platform, Reference, parse_manifest
+from nbdock.registry import blobs, listing, referrers, uploads
 from nbdock.registry.credentials import Credentials
 from nbdock.registry.destinations import Destinations
 from nbdock.registry.fetched import FetchedManifest, check_described, choose
-from nbdock.registry.host import RegistryHost
-from nbdock.registry.mirrors import Mirror, mirrors_of
-from nbdock.registry.repository import Repository
+from nbdock.registry.hosts import Hosts
 from nbdock.registry.trust import Trust
 from nbdock.transport import TransferProgress
 
 __all__ = ["RegistryClient"]
 
-T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 _MAX_NESTING = 4
-# What a mirror may do wrong without the pull failing for it.
-_MIRROR_FAULTS = (
-    RegistryError, TransportError, InvalidManifestError, DigestMismatchError, SizeMismatchError,
-)  # fmt: skip
 
 
 class RegistryClient:
@@ -86,20 +73,17 @@ class RegistryClient:
         mirrors: Mapping[str, Sequence[str]] | None = None,
         _places: Callable[[str], Destinations] | None = None,
     ) -> None:
-        self._credentials = credentials or Credentials.default()
-        self._trust = functools.partial(
-            Trust.of, insecure=insecure, tls_verify=tls_verify, ca_file=ca_file
+        self._hosts = Hosts(
+            credentials or Credentials.default(),
+            functools.partial(Trust.of, insecure=insecure, tls_verify=tls_verify, ca_file=ca_file),
+            mirrors=mirrors,
+            places=_places,
         )
-        self._mirrors = mirrors
-        self._places = _places
-        self._hosts: dict[tuple[str, bool], RegistryHost] = {}
-        self._owned = contextlib.AsyncExitStack()
-        self._noted = Warnings()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What registries warned of so far; each is also logged, once."""
-        return tuple(self._noted.seen)
+        return tuple(self._hosts.warnings.seen)
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,8 +94,7 @@ class RegistryClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._hosts.clear()
-        await self._owned.__aexit__(kind, error, trace)
+        await self._hosts.close()
 
     # Reading
 
@@ -149,7 +132,9 @@ class RegistryClient:
         """
         asked = reference.with_default_tag()
         try:
-            fetched = await self._first(asked, lambda where: where.manifest(asked, store=store))
+            fetched = await self._hosts.first(
+                asked, lambda where: where.manifest(asked, store=store)
+            )
         except RegistryError as error:
             if error.status != 404:
                 raise
@@ -184,7 +169,7 @@ class RegistryClient:
     ) -> FetchedManifest:
         """The manifest that a descriptor of an index stands for."""
         wanted = index.reference.with_digest(chosen.digest)
-        fetched = await self._first(wanted, lambda where: where.manifest(wanted, store=store))
+        fetched = await self._hosts.first(wanted, lambda where: where.manifest(wanted, store=store))
         check_described(fetched, chosen)
         return dataclasses.replace(fetched, descriptor=chosen, index=index)
 
@@ -192,17 +177,11 @@ class RegistryClient:
         hint = f"The registry said: {error.message}"
         if reference.digest is None:
             with contextlib.suppress(NbdockError):
-                known = await listing.tags(await self._repository(reference))
+                known = await listing.tags(await self._hosts.repository(reference))
                 close = nearest(reference.tag or "latest", known)
                 shown = ", ".join(close or known[-5:])
                 hint = f"Did you mean {shown}?" if close else f"Some of its tags: {shown}."
-        return ManifestNotFoundError(
-            f"There is no {reference} in the registry.",
-            status=error.status,
-            codes=error.codes,
-            url=error.url,
-            hint=hint,
-        )
+        return _missing(f"There is no {reference} in the registry.", error, hint)
 
     async def blob_bytes(
         self, reference: Reference, descriptor: Descriptor, *, limit_bytes: int | None = None
@@ -224,7 +203,7 @@ class RegistryClient:
             The registry refuses, or cannot be reached.
         """
         limit = limit_bytes or settings.current().json_limit_bytes
-        return await self._first(
+        return await self._hosts.first(
             reference, lambda where: blobs.blob_bytes(where, descriptor, limit)
         )
 
@@ -257,7 +236,7 @@ class RegistryClient:
         AuthenticationError, RegistryError, TransportError
             The registry refuses, or cannot be reached. What has arrived is kept for the next time.
         """
-        await self._first(
+        await self._hosts.first(
             reference, lambda where: blobs.pull_blob(where, descriptor, store, progress)
         )
 
@@ -271,55 +250,142 @@ class RegistryClient:
         AuthenticationError, RegistryError, TransportError
             The registry refuses, or cannot be reached.
         """
-        repository = await self._repository(reference)
+        repository = await self._hosts.repository(reference)
         try:
             return await listing.tags(repository)
         except RegistryError as error:
             if error.status != 404:
                 raise
-            raise ManifestNotFoundError(
-                f"There is no {reference.name} in the registry.",
-                status=error.status,
-                codes=error.codes,
-                url=error.url,
-            ) from error
+            raise _missing(f"There is no {reference.name} in the registry.", error) from error
 
-    # Hosts
+    async def referrers(self, reference: Reference, artifact_type: str | None = None) -> Index:
+        """What refers to an image: signatures, SBOMs and the like, as an index of descriptors.
 
-    async def _repository(self, reference: Reference) -> Repository:
-        """The repository in the registry itself."""
-        host = await self._host(reference.registry)
-        return Repository(host, reference.repository, reference.name)
+        Parameters
+        ----------
+        reference
+            With the image's digest.
+        artifact_type
+            Only what is of this type.
 
-    async def _first(self, reference: Reference, ask: Callable[[Repository], Awaitable[T]]) -> T:
-        """Ask the mirrors, in their order, and the registry itself if none of them answers well."""
-        for mirror in self._mirrors_of(reference.registry):
-            try:
-                host = await self._host(mirror.registry, mirror)
-                path = mirror.repository(reference.repository)
-                return await ask(Repository(host, path, reference.name))
-            except _MIRROR_FAULTS as error:
-                _log.info("The mirror %s of %s: %s", mirror.registry, reference.registry, error)
-        return await ask(await self._repository(reference))
-
-    def _mirrors_of(self, registry: str) -> tuple[Mirror, ...]:
-        if self._mirrors is None:
-            return mirrors_of(registry, settings.current().registry_mirrors)
-        return tuple(Mirror.parse(text) for text in self._mirrors.get(registry, ()))
-
-    async def _host(self, name: str, mirror: Mirror | None = None) -> RegistryHost:
-        # A registry is another one as a mirror: a login that was given is not for it.
-        key = name, mirror is not None
-        host = self._hosts.get(key)
-        if host is None:
-            is_http = mirror is not None and mirror.is_http
-            host = self._hosts[key] = RegistryHost(
-                name,
-                credentials=self._credentials,
-                trust=self._trust(name, insecure=True) if is_http else self._trust(name),
-                warnings=self._noted,
-                is_mirror=mirror is not None,
-                places=self._places,
+        Raises
+        ------
+        AuthenticationError, RegistryError, TransportError
+            The registry refuses, or cannot be reached.
+        """
+        if reference.digest is None:
+            raise ArgumentTypeError(
+                f"{reference} has no digest, and what refers to an image names its digest.",
+                argument="reference",
+                hint="Fetch its manifest first: what that gives has a reference with the digest.",
             )
-            await self._owned.enter_async_context(host)
-        return host
+        repository = await self._hosts.repository(reference)
+        return await referrers.referrers(repository, reference.digest, artifact_type)
+
+    # Writing: to the registry itself, never to a mirror
+
+    async def has_blob(self, reference: Reference, digest: Digest) -> bool:
+        """Whether the repository has a blob, asked with the right to push."""
+        repository = await self._hosts.repository(reference)
+        return await uploads.has_blob(repository, digest, repository.access("pull,push"))
+
+    async def push_blob(
+        self,
+        reference: Reference,
+        descriptor: Descriptor,
+        store: BlobStore,
+        *,
+        mount_from: Iterable[Reference] = (),
+        progress: TransferProgress | None = None,
+    ) -> None:
+        """Put a blob of the store into the repository, unless it is there.
+
+        Parameters
+        ----------
+        reference
+            Any image of the repository.
+        mount_from
+            Images whose repositories have the blob; those of the same registry can hand it over
+            without its bytes being sent.
+        progress
+            Told (bytes there, bytes in all), last when both are the same.
+
+        Raises
+        ------
+        UploadError
+            The registry does not take it.
+        UnsafeDestinationError
+            The registry wants it to be sent to a place that it has no business with.
+        BlobNotFoundError, SizeMismatchError
+            The store does not have it, or not as the descriptor says.
+        AuthenticationError, RegistryError, TransportError
+            The registry refuses, or cannot be reached.
+        """
+        repository = await self._hosts.repository(reference)
+        others = dict.fromkeys(
+            other.repository for other in mount_from if other.registry == reference.registry
+        )
+        await uploads.push_blob(repository, descriptor, store, list(others), progress)
+
+    async def push_manifest(self, reference: Reference, data: bytes, media_type: str) -> Descriptor:
+        """Put a manifest or index there: under the reference's tag, else under its digest.
+
+        What it names must be there already. One with a ``subject`` is found by `referrers`
+        afterwards, whether the registry knows of that or not.
+
+        Raises
+        ------
+        UploadError
+            The registry does not take it, or keeps something else.
+        AuthenticationError, RegistryError, TransportError
+            The registry refuses, or cannot be reached.
+        """
+        repository = await self._hosts.repository(reference)
+        document = parse_manifest(data, media_type)
+        descriptor = Descriptor.of(data, media_type)
+        name = reference.tag or str(descriptor.digest)
+        answer = await repository.put_manifest(name, data, media_type)
+        if document.subject is not None and "oci-subject" not in answer.headers:
+            await referrers.add_referrer(repository, document)
+        return descriptor
+
+    async def delete_manifest(self, reference: Reference) -> None:
+        """Delete a manifest and all its tags, or, without a digest, one tag only.
+
+        Many registries delete by digest only, or not at all.
+
+        Raises
+        ------
+        ManifestNotFoundError
+            It is not there.
+        AuthenticationError, RegistryError, TransportError
+            The registry refuses, or cannot be reached.
+        """
+        reference = reference.with_default_tag()
+        name = reference.digest or reference.tag
+        try:
+            repository = await self._hosts.repository(reference)
+            await repository.delete(f"manifests/{name}", str(reference))
+        except RegistryError as error:
+            if error.status == 404:
+                raise _missing(f"There is no {reference} in the registry.", error) from error
+            if reference.digest is None and error.status in {400, 405}:
+                error.hint = "It may not delete tags: give the digest, which deletes all its tags."
+            raise
+
+    async def delete_blob(self, reference: Reference, digest: Digest) -> None:
+        """Delete a blob from the repository.
+
+        Raises
+        ------
+        AuthenticationError, RegistryError, TransportError
+            The registry refuses, does not have it, or cannot be reached.
+        """
+        repository = await self._hosts.repository(reference)
+        await repository.delete(f"blobs/{digest}", f"the blob {digest} of {reference.name}")
+
+
+def _missing(message: str, error: RegistryError, hint: str | None = None) -> ManifestNotFoundError:
+    return ManifestNotFoundError(
+        message, status=error.status, codes=error.codes, url=error.url, hint=hint
+    )

@@ -43,7 +43,6 @@ from nbdock.transport import Attempts, Response, Transport, origin_of, redacted
 __all__ = ["Answer", "BlobRequests", "RegistryHost", "api_address"]
 
 _HUB_ADDRESS = "registry-1.docker.io"
-_REPEATABLE = (type(None), bytes)
 
 
 def api_address(registry: str) -> str:
@@ -175,8 +174,9 @@ class RegistryHost:
         what: str,
         access: Access = NOTHING,
         headers: Mapping[str, str] | None = None,
-        content: bytes | AsyncIterable[bytes] | None = None,
+        content: bytes | Callable[[], AsyncIterable[bytes]] | None = None,
         attempts: Attempts | None = None,
+        follow: bool = True,
         statuses: Collection[int] = (200,),
     ) -> AsyncIterator[Response]:
         """Send a request; the answer with its body unread, if its status is one of `statuses`.
@@ -190,6 +190,10 @@ class RegistryHost:
             What is asked for, for errors: "the tags of docker.io/library/redis".
         access
             What it needs to be allowed.
+        content
+            A body, or what makes one that is sent as it is made.
+        follow
+            Whether redirects are followed; else they are answers.
 
         Raises
         ------
@@ -208,8 +212,9 @@ class RegistryHost:
             if used is not None:
                 own["Authorization"] = used
             async with self.transport.stream(
-                method, url, headers=own, content=content, attempts=attempts
-            ) as response:
+                method, url, headers=own, content=content() if callable(content) else content,
+                attempts=attempts, follow=follow,
+            ) as response:  # fmt: skip
                 self._check_headers(response)
                 self._warnings.note(response, self.name)
                 if response.status in statuses:
@@ -222,7 +227,6 @@ class RegistryHost:
                     (response.status == 401 or "insufficient_scope" in challenge)
                     and is_answerable
                     and not is_last
-                    and isinstance(content, _REPEATABLE)
                     and await self._authorization.challenged(challenge, access, used)
                 ):
                     await _read_up(response)
@@ -240,6 +244,21 @@ class RegistryHost:
                 status=response.status,
                 url=redacted(response.url),
             )
+
+    def led_to(self, url: str) -> str:
+        """A URL of which this registry says that data are to be sent there, judged.
+
+        Raises
+        ------
+        UnsafeDestinationError
+            It has no business there.
+        """
+        home, parts = urlsplit(self._base), urlsplit(url)
+        if (home.scheme, parts.scheme) == ("https", "http") and parts.hostname == home.hostname:
+            # A registry that does not know of the TLS before it: by http it would not be reached.
+            url = parts._replace(scheme=home.scheme, netloc=home.netloc).geturl()
+        self.destinations.check_secret(url, self._base)
+        return url.partition("#")[0]
 
     async def fetch(
         self,

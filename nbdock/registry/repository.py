@@ -7,10 +7,11 @@ import dataclasses
 
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
-from nbdock.errors import ContentError
-from nbdock.oci import Reference
+from nbdock.errors import AuthenticationError, ContentError, RegistryError, UploadError
+from nbdock.oci import Digest, Reference
+from nbdock.registry.answers import printable
 from nbdock.registry.fetched import ACCEPTED, FetchedManifest, verified
-from nbdock.registry.host import RegistryHost
+from nbdock.registry.host import Answer, RegistryHost
 from nbdock.registry.scopes import Access
 from nbdock.transport import redacted
 
@@ -42,6 +43,53 @@ class Repository:
     def access(self, actions: str, *, mount_from: str = "") -> Access:
         """What requests need to be allowed: ``"pull"``, ``"pull,push"`` or ``"delete"``."""
         return Access.to(self.path, actions, mount_from=mount_from)
+
+    async def put_manifest(self, name: str, data: bytes, media_type: str) -> Answer:
+        """Put a manifest there under a tag or its digest; what the registry answered."""
+        digest = Digest.of(data)
+        try:
+            answer = await self.host.fetch(
+                "PUT",
+                await self.url(f"manifests/{name}"),
+                limit_bytes=self.host.limits.json_limit_bytes,
+                what=f"putting the manifest {self.name}{'@' if ':' in name else ':'}{name} there",
+                access=self.access("pull,push"),
+                headers={"Content-Type": media_type},
+                content=data,
+                statuses={200, 201, 202},
+            )
+        except AuthenticationError:
+            raise
+        except RegistryError as error:
+            raise UploadError(
+                error.message, status=error.status, codes=error.codes, url=error.url,
+                hint="The registry takes no manifest so large." if error.status == 413 else None,
+            ) from error  # fmt: skip
+        said = answer.headers.get("docker-content-digest", str(digest))
+        if said.startswith("sha256:") and said != str(digest):
+            raise UploadError(
+                f"The registry keeps the manifest {digest} as {printable(said, 80)}.",
+                status=answer.status,
+                url=redacted(answer.url),
+                hint="Something between here and there changes what is sent.",
+            )
+        return answer
+
+    async def delete(self, rest: str, what: str) -> None:
+        """Delete something in the repository."""
+        try:
+            await self.host.fetch(
+                "DELETE",
+                await self.url(rest),
+                limit_bytes=self.host.limits.json_limit_bytes,
+                what=f"the deletion of {what}",
+                access=self.access("delete"),
+                statuses={200, 202, 204},
+            )
+        except RegistryError as error:
+            if error.status == 405:
+                error.hint = "This registry deletes no such thing; it may have to be allowed there."
+            raise
 
     async def manifest(
         self, reference: Reference, *, store: BlobStore | None = None

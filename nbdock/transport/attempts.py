@@ -29,12 +29,18 @@ class Attempts:
         """Much arrived since the last failure: start counting anew."""
         self.count = 0
 
-    def broke(self, error: ConnectionFailedError) -> None:
-        """Note a broken connection; raises `error` if it was the last attempt."""
-        if self.count >= self._retries or isinstance(error, UntrustedCertificateError):
-            raise error
+    def again(self) -> bool:
+        """Note another kind of failure; whether the transfer may be taken up once more."""
+        if self.count >= self._retries:
+            return False
         self._pauses.extend(origin_of(self.url)[1], attempt=self.count)
         self.count += 1
+        return True
+
+    def broke(self, error: ConnectionFailedError) -> None:
+        """Note a broken connection; raises `error` if it was the last attempt."""
+        if isinstance(error, UntrustedCertificateError) or not self.again():
+            raise error
 
     def refused(self, response: Response) -> None:
         """Note a status that asks to come back later; raises if it was the last attempt."""
