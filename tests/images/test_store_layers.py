@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from support.nix import Nix
+from support.nix import Nix, NixCache
 
 import nbdock
 from nbdock.filetree import Entry
@@ -255,3 +255,21 @@ async def test_contents_that_pass_only_once_give_the_same_image(
         assert [layer.diff_id for layer in plain.layers] == [
             layer.diff_id for layer in passing.layers
         ]
+
+
+async def test_a_store_and_a_binary_cache_give_the_same_image(
+    nix: Nix, nix_cache: NixCache, store: LocalStore
+) -> None:
+    cache = nbdock.nixpkgs(
+        cache=nix_cache.url, channel=nix_cache.channel_url, trusted_keys=[nix_cache.public_key]
+    )
+    paths = nix.build_all("hello", "oddities.modes", "oddities.self")
+    for build in (nbdock.build_layered_image, nbdock.build_image):
+        digests = {
+            (await build(
+                "it", contents=[packages[path] for path in paths], include_nix_db=True,
+                config={"Cmd": [nix.build("oddities.file")]}, architecture="amd64",
+            )).digest
+            for packages in (store, cache)
+        }  # fmt: skip
+        assert len(digests) == 1
