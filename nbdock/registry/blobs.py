@@ -12,13 +12,21 @@ from __future__ import annotations
 
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore, landing
-from nbdock.errors import DigestMismatchError, SizeMismatchError
+from nbdock.errors import (
+    DigestMismatchError,
+    RegistryError,
+    SizeMismatchError,
+    TransportError,
+    UnsafeDestinationError,
+)
 from nbdock.oci import Descriptor, Digest
 from nbdock.registry.host import BlobRequests
 from nbdock.registry.repository import Repository
-from nbdock.transport import TransferProgress, download
+from nbdock.transport import TransferProgress, download, redacted
 
 __all__ = ["blob_bytes", "pull_blob"]
+
+_FOREIGN_PLACES = 5
 
 
 async def pull_blob(
@@ -34,13 +42,41 @@ async def pull_blob(
     else:
         async with landing(store, digest, size_bytes) as path:
             if path is not None:
-                requests = BlobRequests(
-                    repository.host, repository.access("pull"), _what(repository, digest)
-                )
-                url = await repository.url(f"blobs/{digest}")
-                await download(requests, url, path, digest, size_bytes, progress)
+                await _fetch(repository, descriptor, path, progress)
     if progress is not None:
         progress(size_bytes, size_bytes)
+
+
+async def _fetch(
+    repository: Repository, descriptor: Descriptor, path: str, progress: TransferProgress | None
+) -> None:
+    """Download a blob to a path: from the registry or, if it may be elsewhere, from there."""
+    digest, size_bytes = descriptor.digest, descriptor.size_bytes
+    host = repository.host
+    requests = BlobRequests(host, repository.access("pull"), _what(repository, digest))
+    url = await repository.url(f"blobs/{digest}")
+    try:
+        await download(requests, url, path, digest, size_bytes, progress)
+        return
+    except RegistryError as error:
+        if error.status != 404 or not descriptor.urls:
+            raise
+        if not host.limits.registry_foreign_layers:
+            error.hint = (
+                f"Its bytes are not in the registry but at {redacted(descriptor.urls[0])}, says "
+                "the image. They are fetched from there if the setting registry_foreign_layers "
+                "is True."
+            )
+            raise
+    for url in descriptor.urls[:_FOREIGN_PLACES]:
+        # By the transport itself, which knows no login: these places are the image's choice.
+        try:
+            url = host.led_to(url)
+            await download(host.transport, url, path, digest, size_bytes, progress)
+            return
+        except (TransportError, UnsafeDestinationError) as error:
+            last = error
+    raise last
 
 
 async def blob_bytes(repository: Repository, descriptor: Descriptor, limit_bytes: int) -> bytes:

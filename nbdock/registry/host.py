@@ -29,9 +29,10 @@ from nbdock.errors import (
     HttpStatusError,
     RegistryError,
     TransportError,
+    UnsafeDestinationError,
     UntrustedCertificateError,
 )
-from nbdock.registry.answers import Warnings, refusal
+from nbdock.registry.answers import Warnings, printable, refusal
 from nbdock.registry.authfiles import DOCKER_HUB
 from nbdock.registry.authorization import Authorization
 from nbdock.registry.credentials import Credentials
@@ -245,15 +246,27 @@ class RegistryHost:
                 url=redacted(response.url),
             )
 
-    def led_to(self, url: str) -> str:
-        """A URL of which this registry says that data are to be sent there, judged.
+    def led_to(self, location: str, start: str = "") -> str:
+        """A URL of which this registry says that data are to be asked for or sent there, judged.
+
+        Parameters
+        ----------
+        location
+            The URL; it may be relative to `start`.
 
         Raises
         ------
         UnsafeDestinationError
             It has no business there.
         """
-        home, parts = urlsplit(self._base), urlsplit(url)
+        try:
+            url = urljoin(start, location)
+            home, parts = urlsplit(self._base), urlsplit(url)
+        except ValueError:
+            raise UnsafeDestinationError(
+                f"The registry {self.name} leads to {printable(location, 80)!r}, which is no "
+                "address."
+            ) from None
         if (home.scheme, parts.scheme) == ("https", "http") and parts.hostname == home.hostname:
             # A registry that does not know of the TLS before it: by http it would not be reached.
             url = parts._replace(scheme=home.scheme, netloc=home.netloc).geturl()

@@ -38,10 +38,11 @@ def next_page(link: str, url: str) -> str | None:
     for match in _LINK.finditer(link[:8192]):
         if not _REL_NEXT.search(match[2]):
             continue
-        target: str = urljoin(url, match[1])
+        target = match[1]
         try:
+            target = urljoin(url, target)
             is_here = origin_of(target) == origin_of(url)
-        except TransportError:
+        except (TransportError, ValueError):
             is_here = False
         if not is_here:
             raise UnsafeDestinationError(

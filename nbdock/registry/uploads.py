@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
@@ -265,7 +265,7 @@ class _Upload:
                 status=response.status,
                 url=redacted(response.url),
             )
-        return self._host.led_to(urljoin(response.url, location))
+        return self._host.led_to(location, response.url)
 
     def _with_digest(self) -> str:
         digest = quote(str(self._digest), safe=":")

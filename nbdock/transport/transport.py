@@ -310,7 +310,13 @@ class Transport:
                     url=redacted(url),
                 )
             # A Location's own user part is the server's wish, not ours: dropped.
-            target, _login = split_credentials(urljoin(url, response.headers["location"]))
+            try:
+                target = urljoin(url, response.headers["location"])
+            except ValueError as error:
+                raise TransportError(
+                    f"{redacted(url)} redirects to what is no URL: {error}.", url=redacted(url)
+                ) from error
+            target, _login = split_credentials(target)
             if origin[0] == "https" and origin_of(target)[0] == "http":
                 raise TransportError(
                     f"{redacted(url)} redirects from https to http ({redacted(target)}).",
