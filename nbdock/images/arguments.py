@@ -39,6 +39,7 @@ __all__ = [
     "context_packages",
     "expect",
     "from_cell",
+    "packages_as_text",
     "to_moment",
     "to_name",
     "to_packages",
@@ -257,8 +258,10 @@ def to_packages(argument: str, value: object) -> tuple[Package, ...]:
 
 
 def context_packages(value: object) -> Iterator[Package]:
-    """The packages that strings inside a value were interpolated from (`nixlang.ContextString`)."""
-    if isinstance(value, str):
+    """The packages in a value: those that stand there, and those that strings were made of."""
+    if isinstance(value, Package):
+        yield value
+    elif isinstance(value, str):
         for item in getattr(value, "context", ()):
             if isinstance(item, Package):
                 yield item
@@ -269,3 +272,17 @@ def context_packages(value: object) -> Iterator[Package]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from context_packages(item)
+
+
+def packages_as_text(value: object) -> Any:
+    """A configuration in which store packages are their places, as Nix writes them. May block."""
+    if isinstance(value, Package):
+        from nbdock.nixlang import ContextString
+
+        # A package at / has no place of its own; it stays what no configuration can hold.
+        return ContextString(str(value), (value,)) if str(value) else value
+    if isinstance(value, Mapping):
+        return {packages_as_text(k): packages_as_text(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [packages_as_text(item) for item in value]
+    return value

@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import cast
 
 from nbdock import settings
-from nbdock.concurrency import gather_all, in_worker
+from nbdock.concurrency import gather_all, in_thread, in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentError, ArgumentTypeError, UnavailableError
 from nbdock.filetree import TarPolicy
@@ -32,6 +32,7 @@ from nbdock.images.arguments import (
     checked,
     context_packages,
     expect,
+    packages_as_text,
     to_moment,
     to_packages,
 )
@@ -145,6 +146,7 @@ async def build_layered_image(
     CommandError
         `extra_commands` failed.
     """
+    config = await in_thread(packages_as_text, config)
     request = BuildRequest.of(locals())
     _refuse_unbuilt(fake_root_commands=fake_root_commands, enable_fakechroot=enable_fakechroot)
     planner = await in_worker(to_planner, layering, layering_pipeline)
@@ -287,6 +289,7 @@ async def build_image(
     CommandError
         `extra_commands` failed.
     """
+    config = await in_thread(packages_as_text, config)
     request = BuildRequest.of(locals())
     expect("disk_size", disk_size, int, what="a number of MiB")
     expect("build_vm_memory_size", build_vm_memory_size, int, what="a number of MiB")

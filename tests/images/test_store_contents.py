@@ -327,6 +327,16 @@ async def test_store_paths_in_strings_of_the_configuration_are_included(
         assert "bin/other" not in found
 
 
+async def test_a_package_in_the_configuration_is_its_place(trees: Trees, files: Look) -> None:
+    file = trees["file"]
+    for build in (nbdock.build_image, nbdock.build_layered_image):
+        image = await build("it", config={"Cmd": ["cat", file]})
+        assert image.config.config.cmd == ("cat", file.root)
+        assert file.root[1:] in files(image)
+        with pytest.raises(ArgumentTypeError, match="Cmd"):
+            await build("it", config={"Cmd": [nbdock.text_file("a", "b")]})
+
+
 async def test_a_store_path_that_nobody_has_names_its_place(trees: Trees) -> None:
     lost = "/nix/store/" + "a" * 32 + "-lost"
     for config, place in (
