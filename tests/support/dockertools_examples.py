@@ -82,7 +82,7 @@ EXAMPLES = {
         }
     """,
     "helloOnRootNoStoreFakechroot": """
-        streamLayeredImage {
+        buildLayeredImage {
           name = "hello-on-root-no-store-fakechroot";
           contents = [ helloRoot ];
           config.Cmd = [ "hello" ];
@@ -286,7 +286,7 @@ EXAMPLES = {
         buildLayeredImage {
           name = "no-store-paths";
           tag = "latest";
-          extraCommands = "cp -r --no-preserve=mode ${busyboxOnDisk}/bin .; chmod +x bin/busybox";
+          extraCommands = "cp -r ${pkgs.pkgsStatic.busybox}/* .";
         }
     """,
     "crossImage": """
@@ -322,7 +322,7 @@ EXAMPLES = {
         }
     """,
     "imageViaFakeChroot": """
-        streamLayeredImage {
+        buildLayeredImage {
           name = "image-via-fake-chroot";
           config.Cmd = [ "hello" ];
           enableFakechroot = true;

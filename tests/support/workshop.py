@@ -9,16 +9,18 @@ workshop.cell("%%buildImage ...")       # what any other cell gives
 from __future__ import annotations
 
 import re
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from support.engine import Engine
 
 from nbdock import concurrency
-from nbdock.images import Image
+from nbdock.images import Image, ImageStream
 
 
 class Workshop:
@@ -41,13 +43,19 @@ class Workshop:
         self._shell = shell
         self._names = names
         self._examples = examples
-        self._made: dict[str, Image] = {}
+        self._made: dict[str, Any] = {}
         self._loaded: dict[tuple[str, Path], str] = {}
 
-    def __getitem__(self, name: str) -> Image:
+    def __getitem__(self, name: str) -> Any:
         if name not in self._made:
             self._made[name] = self.cell(self._cell_of(name))
         return self._made[name]
+
+    def image(self, name: str) -> Image:
+        """An example as an image, also if it is a stream."""
+        made = self[name]
+        image: Image = concurrency.run(made.build()) if isinstance(made, ImageStream) else made
+        return image
 
     def _cell_of(self, name: str) -> str:
         text = self._examples[name].strip()
@@ -84,9 +92,32 @@ class Workshop:
         return self._loaded[place]
 
 
-def load(image: Image, engine: Engine) -> str:
-    """Have an engine load an image from an archive; the reference it says it loaded."""
+def load(image: Image | ImageStream, engine: Engine) -> str:
+    """Have an engine load an image from its archive; the reference it says it loaded."""
+    if isinstance(image, ImageStream):
+        said = engine("load", stdin=concurrency.run(_archive(image))).stdout
+        return said.removeprefix("Loaded image: ").strip()
     with tempfile.TemporaryDirectory() as directory:
         archive = concurrency.run(image.save(Path(directory) / "image.tar"))
         (reference,) = engine.load(archive)
     return reference
+
+
+async def _archive(stream: ImageStream) -> bytes:
+    return b"".join([piece async for piece in stream])
+
+
+def wait_for_log(engine: Engine, container: str, what: str) -> None:
+    """Return once a container has logged something; fail if it ends without."""
+    with subprocess.Popen(
+        [*engine.command, "logs", "--follow", container], env=dict(engine.environment),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as following:  # fmt: skip
+        assert following.stdout is not None
+        lines = []
+        for line in following.stdout:
+            lines.append(line)
+            if what in line:
+                following.kill()
+                return
+    pytest.fail(f"It ended without {what!r}:\n{''.join(lines)}")
