@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         plan_layers,
         prefetch_image,
         pull_image,
+        push_index,
         stream_layered_image,
         stream_nix_shell_image,
     )
@@ -89,6 +90,7 @@ __all__ = [
     "planners",
     "prefetch_image",
     "pull_image",
+    "push_index",
     "script",
     "settings",
     "shadow_setup",
@@ -103,7 +105,7 @@ _ROOMS = {
     "nbdock.images": (
         "build_image", "build_layered_image", "stream_layered_image", "build_nix_shell_image",
         "stream_nix_shell_image", "export_image", "merge_images", "load_image", "pull_image",
-        "prefetch_image", "closure", "plan_layers", "Image",
+        "prefetch_image", "push_index", "closure", "plan_layers", "Image",
     ),
     "nbdock.packages": (
         "apt", "nixpkgs", "directory", "text_file", "script", "store_path",

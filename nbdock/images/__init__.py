@@ -16,6 +16,7 @@ from nbdock.images.nixshell import (
 from nbdock.images.planning import closure, plan_layers, to_planner
 from nbdock.images.prefetching import PrefetchedImage, prefetch_image
 from nbdock.images.pulling import pull_image
+from nbdock.images.pushing import push_index
 from nbdock.images.streaming import ImageStream, stream_layered_image
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "plan_layers",
     "prefetch_image",
     "pull_image",
+    "push_index",
     "stream_layered_image",
     "stream_nix_shell_image",
     "to_planner",

@@ -7,7 +7,7 @@ memory and not the truth: a registry that no longer has the blob there has it up
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 
 from nbdock.content import BlobStore, LayerCache
 from nbdock.oci import Digest, Reference
@@ -31,18 +31,9 @@ def remember_sources(store: BlobStore, reference: Reference, digests: Iterable[D
         cache.remember_many(_KIND, changed)
 
 
-def sources_of(
-    store: BlobStore, registry: str, digests: Collection[Digest]
-) -> Mapping[Digest, tuple[str, ...]]:
-    """The repositories of a registry that are known to have each blob. Blocking."""
+def sources_of(store: BlobStore, digest: Digest) -> list[Reference]:
+    """The repositories that are known to have a blob, the latest first. Blocking."""
     with LayerCache(store) as cache:
-        known = cache.recall_many(_KIND, [str(digest) for digest in digests])
-    prefix = f"{registry}/"
-    return {
-        digest: tuple(
-            name.removeprefix(prefix)
-            for name in known.get(str(digest), b"").decode().split()
-            if name.startswith(prefix)
-        )
-        for digest in digests
-    }
+        names = cache.recall(_KIND, str(digest)) or b""
+    places = (name.partition("/") for name in names.decode().split())
+    return [Reference(registry, repository) for registry, _, repository in places]
