@@ -8,6 +8,7 @@ import inspect
 import io
 import json
 import os
+import random
 import subprocess
 import tarfile
 import threading
@@ -288,7 +289,9 @@ async def piped(stream: ImageStream, *command: str, compressed: bool = False) ->
 
 async def test_a_pipe_into_skopeo(tmp_path: Path) -> None:
     """Compressed, for skopeo goes back and forth in what is not; gzip meets pgzip's fault."""
-    stream = nbdock.stream_layered_image("piped", tag="1", contents=texts("x"))
+    # More than a pipe holds: skopeo opens /dev/stdin, which waits for ever when its writer is gone.
+    noise = nbdock.text_file("noise", random.Random(1).randbytes(300_000))
+    stream = nbdock.stream_layered_image("piped", tag="1", contents=noise)
     layout = tmp_path / "layout"
     copy = ("skopeo", "--insecure-policy", "copy", "docker-archive:/dev/stdin", f"oci:{layout}:1")
     await piped(stream, *copy, compressed=True)
