@@ -17,7 +17,7 @@ import re
 from nbdock.errors import AuthenticationError, NbdockError, RegistryError
 from nbdock.transport import Response, redacted
 
-__all__ = ["Warnings", "printable", "refusal", "said"]
+__all__ = ["Warnings", "is_missing", "printable", "refusal", "said"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +55,14 @@ def said(body: bytes) -> tuple[tuple[str, ...], str]:
     except (ValueError, TypeError, AttributeError, RecursionError):
         return (), ""
     return codes, printable(messages[0]) if messages else ""
+
+
+def is_missing(error: RegistryError) -> bool:
+    """Whether the registry does not have what it was asked for, by its own word.
+
+    A token server that is not where the registry says answers 404 too.
+    """
+    return error.status == 404 and not isinstance(error, AuthenticationError)
 
 
 async def refusal(

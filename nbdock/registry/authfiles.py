@@ -145,15 +145,12 @@ def _parsed(path: str, data: bytes) -> AuthFile:
     logins: dict[str, Login] = {}
     problem = ""
     for key, node in auths.items() if auths else ():
+        entry = node.value or {}
         try:
-            login = _login(
-                {
-                    name: value.string()
-                    for name, value in node.items()
-                    if isinstance(value.value, str)
-                },
-                path,
-            )
+            login = _login({k: v for k, v in entry.items() if isinstance(v, str)}, path)
+        except AttributeError:
+            problem = f"The login for {key} in {path} is no object."
+            continue
         except ValueError as error:
             problem = f"The login for {key} in {path} {error}."
             continue

@@ -222,7 +222,9 @@ class Authorization:
                 ) as response:
                     if response.status != 200:
                         what = f"a token for {self.registry}"
-                        raise await refusal(response, what, login=self.login_hint(access))
+                        raise await refusal(
+                            response, what, kind=AuthenticationError, login=self.login_hint(access)
+                        )
                     return await response.read(limit_bytes)
             except ConnectionFailedError as error:
                 # Asking for a token twice gives two tokens and does nothing else.

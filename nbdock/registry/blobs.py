@@ -20,6 +20,7 @@ from nbdock.errors import (
     UnsafeDestinationError,
 )
 from nbdock.oci import Descriptor, Digest
+from nbdock.registry.answers import is_missing
 from nbdock.registry.host import BlobRequests
 from nbdock.registry.repository import Repository
 from nbdock.transport import TransferProgress, download, redacted
@@ -59,7 +60,7 @@ async def _fetch(
         await download(requests, url, path, digest, size_bytes, progress)
         return
     except RegistryError as error:
-        if error.status != 404 or not descriptor.urls:
+        if not is_missing(error) or not descriptor.urls:
             raise
         if not host.limits.registry_foreign_layers:
             error.hint = (

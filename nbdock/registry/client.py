@@ -31,6 +31,7 @@ from nbdock.errors import (
 )
 from nbdock.oci import Descriptor, Digest, Index, Platform, Reference, parse_manifest
 from nbdock.registry import blobs, listing, referrers, uploads
+from nbdock.registry.answers import is_missing
 from nbdock.registry.credentials import Credentials
 from nbdock.registry.destinations import Destinations
 from nbdock.registry.fetched import FetchedManifest, check_described, choose
@@ -136,7 +137,7 @@ class RegistryClient:
                 asked, lambda where: where.manifest(asked, store=store)
             )
         except RegistryError as error:
-            if error.status != 404:
+            if not is_missing(error):
                 raise
             raise await self._not_found(asked, error) from error
         index = None
@@ -149,6 +150,21 @@ class RegistryClient:
             f"{reference} is an index of indexes, more than {_MAX_NESTING} deep.",
             value=str(reference),
         )
+
+    async def describe(self, reference: Reference) -> Descriptor:
+        """What a reference stands for now, without fetching it where the registry can say.
+
+        That is quicker, and Docker Hub does not count it as a pull. The digest is the registry's
+        word: fetching the manifest by it verifies it.
+
+        Raises
+        ------
+        NbdockError
+            As `manifest` does.
+        """
+        asked = reference.with_default_tag()
+        described = await self._hosts.first(asked, lambda where: where.describe(asked))
+        return described or (await self.manifest(asked)).descriptor
 
     async def manifests(
         self, index: FetchedManifest, *, store: BlobStore | None = None
@@ -254,7 +270,7 @@ class RegistryClient:
         try:
             return await listing.tags(repository)
         except RegistryError as error:
-            if error.status != 404:
+            if not is_missing(error):
                 raise
             raise _missing(f"There is no {reference.name} in the registry.", error) from error
 
@@ -367,7 +383,7 @@ class RegistryClient:
             repository = await self._hosts.repository(reference)
             await repository.delete(f"manifests/{name}", str(reference))
         except RegistryError as error:
-            if error.status == 404:
+            if is_missing(error):
                 raise _missing(f"There is no {reference} in the registry.", error) from error
             if reference.digest is None and error.status in {400, 405}:
                 error.hint = "It may not delete tags: give the digest, which deletes all its tags."

@@ -48,10 +48,10 @@ async def ask_helper(name: str, server: str, *, source: str) -> Found:
         code, answer = await asyncio.wait_for(_run(program, server), limit_s)
     except FileNotFoundError:
         return _failed(f"{source} names the credential helper {program}, which is not installed.")
+    except TimeoutError:  # an OSError, as Python has it
+        return _failed(f"The credential helper {program} did not answer in {limit_s:.0f} seconds.")
     except OSError as error:
         return _failed(f"The credential helper {program} cannot be run: {error.strerror}.")
-    except TimeoutError:
-        return _failed(f"The credential helper {program} did not answer in {limit_s:.0f} seconds.")
     text = answer.decode("utf-8", "replace").strip()
     if code:
         if _NOT_FOUND in text.lower():

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from nbdock.errors import RegistryError
 from nbdock.oci import Descriptor, Digest, Index, Manifest, Reference
+from nbdock.registry.answers import is_missing
 from nbdock.registry.listing import next_page
 from nbdock.registry.repository import Repository
 from nbdock.transport import redacted
@@ -64,7 +65,7 @@ async def _fallback(repository: Repository, digest: Digest) -> Index | None:
     try:
         fetched = await repository.manifest(Reference(registry, path, fallback_tag(digest)))
     except RegistryError as error:
-        if error.status != 404:
+        if not is_missing(error):
             raise
         return None
     return fetched.manifest if isinstance(fetched.manifest, Index) else None

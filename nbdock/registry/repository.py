@@ -7,8 +7,14 @@ import dataclasses
 
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
-from nbdock.errors import AuthenticationError, ContentError, RegistryError, UploadError
-from nbdock.oci import Digest, Reference
+from nbdock.errors import (
+    AuthenticationError,
+    ContentError,
+    InvalidDigestError,
+    RegistryError,
+    UploadError,
+)
+from nbdock.oci import Descriptor, Digest, Reference, is_index, is_manifest
 from nbdock.registry.answers import printable
 from nbdock.registry.fetched import ACCEPTED, FetchedManifest, verified
 from nbdock.registry.host import Answer, RegistryHost
@@ -123,3 +129,30 @@ class Repository:
             algorithm = fetched.descriptor.digest.algorithm
             await in_worker(store.add, fetched.data, algorithm=algorithm)
         return fetched
+
+    async def describe(self, reference: Reference) -> Descriptor | None:
+        """What a tag or digest stands for, by the headers alone; None if they do not say."""
+        wanted = str(reference.digest or reference.tag or "latest")
+        answer = await self.host.fetch(
+            "HEAD",
+            await self.url(f"manifests/{wanted}"),
+            limit_bytes=0,
+            what=f"the manifest of {reference}",
+            access=self.access("pull"),
+            headers={"Accept": ACCEPTED},
+            # Not all registries answer HEAD; what is not there, GET explains better.
+            statuses={200, 404, 405},
+        )
+        kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        size = answer.headers.get("content-length", "")
+        if answer.status != 200 or not (is_manifest(kind) or is_index(kind)):
+            return None
+        try:
+            digest = Digest.parse(answer.headers.get("docker-content-digest", ""))
+        except InvalidDigestError:
+            return None
+        if not (digest.is_computable and size.isascii() and size.isdecimal() and len(size) < 20):
+            return None
+        if reference.digest not in (None, digest):
+            return None
+        return Descriptor(kind, digest, int(size))

@@ -1,6 +1,6 @@
 """A real registry (Debian's docker-registry) on a free loopback port, as a test needs it.
 
-    with docker_registry(tmp_path) as registry:
+    with docker_registry(tmp_path) as registry:     # config=login_config(...), tls_config(...), ...
         registry.push("team/app", "1", layers=[b"...", b"..."])
         f"{registry.host}/team/app:1"
 
@@ -28,10 +28,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from support.certificates import Authority
 from support.oracles import skopeo
 from support.plain_images import layer
 
-__all__ = ["PushedImage", "Registry", "docker_registry"]
+__all__ = [
+    "NO_DELETION",
+    "READ_ONLY",
+    "PushedImage",
+    "Registry",
+    "docker_registry",
+    "login_config",
+    "tls_config",
+]
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -274,6 +283,32 @@ def docker_registry(
         if reader is not None:
             reader.join(STOP_DEADLINE_S)
         process.stdout.close()
+
+
+def tls_config(authority: Authority, *names: str) -> dict[str, Any]:
+    """A certificate for these names; give `docker_registry` the scheme and the ca_file as well."""
+    cert, key = authority.issue(*names)
+    return {"http": {"tls": {"certificate": str(cert), "key": str(key)}}}
+
+
+def login_config(directory: Path, user: str, password: str) -> dict[str, Any]:
+    """One user; give `docker_registry` the login as well."""
+    file = directory / "htpasswd"
+    # bcrypt, the only kind that the registry takes; Perl is on every Debian and Ubuntu.
+    salt = "$2y$05$" + "abcdefghijklmnopqrstuO"
+    done = subprocess.run(
+        ["perl", "-e", "print crypt($ARGV[0], $ARGV[1])", password, salt],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("$2y$")
+    file.write_text(f"{user}:{done.stdout}\n")
+    return {"auth": {"htpasswd": {"realm": "basic-realm", "path": str(file)}}}
+
+
+READ_ONLY: dict[str, Any] = {"storage": {"maintenance": {"readonly": {"enabled": True}}}}
+"""Nothing can be pushed or deleted."""
+
+NO_DELETION: dict[str, Any] = {"storage": {"delete": {"enabled": False}}}
 
 
 def _read(lines: Any, requests: list[str]) -> None:

@@ -1,0 +1,74 @@
+"""What a reference stands for, without fetching it."""
+
+from __future__ import annotations
+
+import pytest
+from support.faulty_server import FaultyServer, answer
+from support.registry import OCI_MANIFEST, Registry
+
+from nbdock.errors import ManifestNotFoundError
+from nbdock.oci import Descriptor, Digest, Reference
+from nbdock.registry import RegistryClient
+
+
+async def describe(name: str) -> Descriptor:
+    async with RegistryClient() as client:
+        return await client.describe(Reference.parse(name))
+
+
+async def test_a_registry_is_asked_for_headers_only(registry: Registry) -> None:
+    pushed = registry.push("describe/app", "1")
+    index = registry.push_index("describe/app", "all", {"linux/amd64": pushed})
+    before = len(registry.requests)
+    found = await describe(f"{registry.host}/describe/app:1")
+    assert found == Descriptor(OCI_MANIFEST, Digest.parse(pushed.digest), len(pushed.manifest))
+    assert await describe(f"{registry.host}/describe/app@{pushed.digest}") == found
+    assert str((await describe(f"{registry.host}/describe/app:all")).digest) == index
+    asked = [line for line in registry.requests[before:] if "/manifests/" in line]
+    assert len(asked) == 3
+    assert all(line.startswith("HEAD ") for line in asked)
+
+
+async def test_what_is_not_there(registry: Registry) -> None:
+    registry.push("describe/missing", "1.1")
+    with pytest.raises(ManifestNotFoundError, match=r"Did you mean 1\.1"):
+        await describe(f"{registry.host}/describe/missing:1.2")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Docker-Content-Digest": "sha256:12"},
+        {"Docker-Content-Digest": f"sha256:{'a' * 64}", "Content-Type": "text/html"},
+        {"Docker-Content-Digest": f"md5:{'a' * 32}"},
+    ],
+)
+async def test_a_registry_that_does_not_say(headers: dict[str, str]) -> None:
+    data = b'{"schemaVersion": 2, "mediaType": "%s", "manifests": []}' % (
+        b"application/vnd.oci.image.index.v1+json"
+    )
+    kind = "application/vnd.oci.image.index.v1+json"
+    async with FaultyServer() as server:
+        server.script("/v2/", answer(200))
+        server.script(
+            "/v2/a/manifests/1",
+            answer(200, headers={"Content-Type": kind, **headers}),
+            answer(200, data, headers={"Content-Type": kind}),
+        )
+        found = await describe(f"127.0.0.1:{server.port}/a:1")
+        assert found == Descriptor(kind, Digest.of(data), len(data))
+        asked = [r.method for r in server.requests if "manifests" in r.path]
+        assert asked == ["HEAD", "GET"]
+
+
+async def test_a_registry_that_does_not_answer_head() -> None:
+    data = b'{"schemaVersion": 2, "manifests": []}'
+    kind = "application/vnd.oci.image.index.v1+json"
+    async with FaultyServer() as server:
+        server.script("/v2/", answer(200))
+        server.script(
+            "/v2/a/manifests/1", answer(405), answer(200, data, headers={"Content-Type": kind})
+        )
+        found = await describe(f"127.0.0.1:{server.port}/a:1")
+        assert found.digest == Digest.of(data)
