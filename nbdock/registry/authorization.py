@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nbdock.errors import (
+    AuthenticationError,
     ConnectionFailedError,
     InvalidManifestError,
     RegistryError,
