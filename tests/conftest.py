@@ -31,6 +31,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from support import engine, no_skips
 from support import nix as nix_support
@@ -51,9 +52,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     if "PYTEST_XDIST_WORKER" not in os.environ:
         # What all workers share: they inherit the variable.
-        shared = tempfile.mkdtemp(prefix="nbdock-test-run-")
+        _remove_runs_that_were_killed()
+        shared = tempfile.mkdtemp(prefix=f"nbdock-test-run-{os.getpid()}-")
         os.environ[SHARED] = shared
         config.add_cleanup(lambda: shutil.rmtree(shared, ignore_errors=True))
+
+
+def _remove_runs_that_were_killed() -> None:
+    for left in Path(tempfile.gettempdir()).glob("nbdock-test-run-*-*"):
+        pid = left.name.split("-")[3]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

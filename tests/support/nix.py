@@ -54,6 +54,7 @@ sandbox-paths = /usr /bin=/usr/bin /lib=/usr/lib /lib64=/usr/lib64?
 substituters =
 experimental-features = nix-command flakes
 extra-platforms = x86_64-linux aarch64-linux
+fsync-metadata = false
 max-jobs = auto
 log-lines = 50
 warn-dirty = false
