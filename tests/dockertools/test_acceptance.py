@@ -344,6 +344,15 @@ def test_merged_images_load_with_a_missing_tag(
     assert "GNU bash" in docker_engine.run(references[0], "bash", "--version")
 
 
+def test_merged_images_preserve_owners(
+    workshop: Workshop, docker_engine: Engine, nix: Nix, tmp_path: Path
+) -> None:
+    references = _loaded_all(workshop, docker_engine, "mergedBashAndOwned", tmp_path)
+    assert references == ["bash:latest", "store-owner:latest"]
+    own = nix.build("coreutils")
+    assert docker_engine.run(references[1], "stat", "-c", "%u:%g", own) == "1000:1000\n"
+
+
 def test_merged_images_of_mixed_compressors(
     workshop: Workshop, docker_engine: Engine, tmp_path: Path
 ) -> None:
@@ -385,6 +394,8 @@ def test_ca_files_are_readable(workshop: Workshop, docker_engine: Engine) -> Non
         ("layersUnpackOrder", "run_as_root"),
         ("layeredImageWithFakeRootCommands", "fake_root_commands"),
         ("imageViaFakeChroot", "fake_root_commands"),
+        ("layeredImageWithChown", "fake_root_commands"),
+        ("fakeRootCommandsReferences", "fake_root_commands"),
         ("helloOnRootNoStoreFakechroot", "enable_fakechroot"),
     ],
 )

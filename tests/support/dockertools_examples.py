@@ -321,6 +321,20 @@ EXAMPLES = {
           fakeRootCommands = "mkdir -p ./home/jane; chown 1000 ./home/jane";
         }
     """,
+    "layeredImageWithChown": """
+        buildLayeredImage {
+          name = "chown";
+          contents = [ pkgs.bash ];
+          enableFakechroot = true;
+          fakeRootCommands = "chown --no-dereference 12345:12345 /bin/bash";
+        }
+    """,
+    "fakeRootCommandsReferences": """
+        buildLayeredImage {
+          name = "references";
+          fakeRootCommands = "mkdir -p bin; ln -s ${pkgs.hello}/bin/hello bin/hello";
+        }
+    """,
     "imageViaFakeChroot": """
         buildLayeredImage {
           name = "image-via-fake-chroot";
@@ -331,6 +345,7 @@ EXAMPLES = {
     """,
     "mergedBashAndRedis": "mergeImages [ bashImage redisImage ]",
     "mergedBashNoTagAndRedis": "mergeImages [ bashNoTag redisImage ]",
+    "mergedBashAndOwned": "mergeImages [ bashImage storeOwner ]",
     "mergeVaryingCompressor": "mergeImages [ bashGz bashZstd bashLayeredUncompressed ]",
     "exportBash": "exportImage { fromImage = bashImage; }",
     **{
