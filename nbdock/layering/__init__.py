@@ -8,8 +8,8 @@ from nbdock.layering.auto import ImageRoot, auto_plan
 from nbdock.layering.order import check_layer_limit, order_layers
 from nbdock.layering.pipeline import Pipeline
 from nbdock.layering.plan import LayerPlan, LayerRow
-from nbdock.layering.planners import Planner, Planners, Strategy, planner_of, planners
 from nbdock.layering.popularity import popularity, popularity_plan
+from nbdock.layering.strategy import Planner, Planners, Strategy, planner_of, planners
 
 __all__ = [  # noqa: RUF022 - in order of importance
     "LayerPlan",
