@@ -49,6 +49,8 @@ TransferProgress = Callable[[int, int], None]
 """Told (bytes arrived, bytes in all; 0: unknown) as a body arrives."""
 
 _MUCH_BYTES = 1 << 20
+_POURED_BYTES = 2 << 20
+"""What is left of a body is poured if it is so much, and a connection of its own is worth it."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
@@ -117,7 +119,7 @@ class _Part:
         self.size_bytes = self.resumed_bytes = 0
         self._hash = self._new_hash()
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
         while view:
             with _full_disk_told(self.destination):
@@ -225,7 +227,6 @@ async def _receive(
 ) -> None:
     """Fetch until the body's end, taking broken transfers up again."""
     attempts = transport.attempts(url)
-    buffer_bytes = transport.limits.io_buffer_bytes
     validator = ""
     furthest = part.size_bytes
     while size_bytes is None or part.size_bytes < size_bytes or size_bytes == 0:
@@ -246,7 +247,7 @@ async def _receive(
                 total = _total_bytes(response, part)
                 _check_announced(url, total, size_bytes)
                 validator = _validator(response)
-                await _copy(response, part, size_bytes, total or 0, buffer_bytes, progress)
+                await _copy(response, part, size_bytes, total or 0, transport.limits, progress)
             except ConnectionFailedError as error:
                 if part.size_bytes - furthest >= _MUCH_BYTES:
                     attempts.progressed()
@@ -268,22 +269,30 @@ async def _copy(
     part: _Part,
     size_bytes: int | None,
     total_bytes: int,
-    buffer_bytes: int,
+    limits: settings.Settings,
     progress: TransferProgress | None,
 ) -> None:
     """Write and hash the body in big pieces, in a worker; what came before a break is kept."""
+
+    def tell(arrived: int) -> None:
+        if size_bytes is not None and arrived > size_bytes:
+            raise _size_error(response.url, size_bytes, arrived)
+        if progress is not None:
+            progress(arrived, total_bytes or size_bytes or 0)
+
     piece = bytearray()
     try:
         async for chunk in response.chunks():
             piece += chunk
-            arrived = part.size_bytes + len(piece)
-            if size_bytes is not None and arrived > size_bytes:
-                raise _size_error(response.url, size_bytes, arrived)
-            if progress is not None:
-                progress(arrived, total_bytes or size_bytes or 0)
-            if len(piece) >= buffer_bytes:
+            tell(part.size_bytes + len(piece))
+            is_poured = response.pourable_bytes >= _POURED_BYTES
+            if is_poured or len(piece) >= limits.io_buffer_bytes:
                 full, piece = piece, bytearray()
                 await in_worker(part.write, full)
+            if is_poured:
+                async for _ in response.pour(part.write, timeout_s=limits.silence_timeout_s):
+                    tell(part.size_bytes)
+                return
     finally:
         if piece:
             part.write(piece)

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import httpcore
 import httpx
 
+from nbdock.transport.sockets import SocketBackend
+
 __all__ = ["Guard", "guard_connections"]
 
 _NEXT_ADDRESS_S = 3.0
@@ -42,10 +44,9 @@ def guard_connections(client: httpx.AsyncClient, guard: Guard) -> None:
     """
     # httpx has no public way to say how to connect without losing the environment's proxies.
     pool = getattr(client._transport, "_pool", None)  # noqa: SLF001
-    backend = getattr(pool, "_network_backend", None)
-    if not isinstance(backend, httpcore.AsyncNetworkBackend):
+    if not isinstance(getattr(pool, "_network_backend", None), httpcore.AsyncNetworkBackend):
         raise RuntimeError(f"httpx {httpx.__version__} does not let connections be guarded")
-    pool._network_backend = _Guarded(backend, guard)  # type: ignore[union-attr]  # noqa: SLF001
+    pool._network_backend = _Guarded(SocketBackend(), guard)  # type: ignore[union-attr]  # noqa: SLF001
 
 
 class _Guarded(httpcore.AsyncNetworkBackend):

@@ -1,4 +1,7 @@
-"""Downloads from a server that fails in every way a network does."""
+"""Downloads from a server that fails in every way a network does.
+
+Each test runs over httpx's connections, over nbdock's own, and over those with TLS.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ import errno
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from support.certificates import Authority
 from support.faulty_server import (
+    Answer,
     FaultyServer,
+    Request,
     answer,
     chunked,
     content,
@@ -22,6 +28,7 @@ from support.faulty_server import (
     silent,
     slow,
 )
+from support.guards import Anywhere
 
 from nbdock import settings
 from nbdock.errors import (
@@ -41,15 +48,34 @@ async def at_once(seconds: float) -> None:
     await asyncio.sleep(0)
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(params=["httpx", "sockets", "TLS"])
+def connections(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture
-async def server() -> AsyncIterator[FaultyServer]:
-    async with FaultyServer() as running:
+def short_silence() -> Iterator[None]:
+    settings.configure(silence_timeout_s=0.2)
+    yield
+    settings.configure(silence_timeout_s=None)
+
+
+@pytest.fixture
+async def server(connections: str, authority: Authority) -> AsyncIterator[FaultyServer]:
+    tls = authority.server_context("127.0.0.1") if connections == "TLS" else None
+    async with FaultyServer(tls=tls) as running:
         yield running
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[Transport]:
-    async with Transport(_sleep=at_once) as running:
+async def transport(connections: str, authority: Authority) -> AsyncIterator[Transport]:
+    guard = None if connections == "httpx" else Anywhere()
+    async with Transport(guard=guard, ca_file=authority.ca_file, _sleep=at_once) as running:
         yield running
 
 
@@ -254,15 +280,45 @@ async def test_progress_is_not_counted_as_failure(
     assert goal.read_bytes() == big
 
 
-async def test_silence_is_a_break(server: FaultyServer, goal: Path) -> None:
-    settings.configure(silence_timeout_s=0.2)
-    try:
-        server.script("/a", silent(), silent(DATA[:500], announced=len(DATA)), content(DATA))
-        async with Transport(_sleep=at_once) as transport:
-            await transport.download(server.url("/a"), goal, sha256=SHA256)
-    finally:
-        settings.configure(silence_timeout_s=None)
-    assert server.requests[2].headers["range"] == "bytes=500-"
+@pytest.mark.parametrize("count", [500, 1 << 19])
+async def test_silence_is_a_break(
+    short_silence: None, server: FaultyServer, transport: Transport, goal: Path, count: int
+) -> None:
+    server.script("/a", silent(), silent(DATA[:count], announced=len(DATA)), content(DATA))
+    await transport.download(server.url("/a"), goal, sha256=SHA256)
+    assert goal.read_bytes() == DATA
+    assert server.requests[2].headers["range"] == f"bytes={count}-"
+
+
+@pytest.mark.parametrize("first", [0, 1, 65_000, 65_536, 1 << 20])
+async def test_a_head_and_the_first_bytes_in_one_packet(
+    server: FaultyServer, transport: Transport, goal: Path, first: int
+) -> None:
+    async def behave(request: Request, out: Answer) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(DATA)}\r\n\r\n".encode()
+        await out.send(head + DATA[:first])
+        await asyncio.sleep(0)
+        await out.send(DATA[first:])
+
+    server.script("/a", behave)
+    for _ in range(3):
+        done = await transport.download(server.url("/a"), goal, sha256=SHA256)
+        assert done.size_bytes == len(DATA)
+        goal.unlink()
+
+
+async def test_a_length_means_nothing_in_chunks(
+    server: FaultyServer, transport: Transport, goal: Path
+) -> None:
+    async def behave(request: Request, out: Answer) -> None:
+        await out.head(200, {"Content-Length": len(DATA), "Transfer-Encoding": "chunked"})
+        for at in range(0, len(DATA), 1 << 20):
+            await out.send(b"%x\r\n%s\r\n" % (1 << 20, DATA[at : at + (1 << 20)]))
+        await out.send(b"0\r\n\r\n")
+
+    server.script("/a", behave)
+    await transport.download(server.url("/a"), goal, sha256=SHA256)
+    assert goal.read_bytes() == DATA
 
 
 async def test_not_there(server: FaultyServer, transport: Transport, goal: Path) -> None:
@@ -274,24 +330,23 @@ async def test_not_there(server: FaultyServer, transport: Transport, goal: Path)
     assert len(server.requests) == 1
 
 
-async def test_cancelling_keeps_the_part_and_closes_the_connection(
-    server: FaultyServer, goal: Path
+async def test_cancelling_keeps_the_part_and_closes_the_file(
+    server: FaultyServer, transport: Transport, goal: Path
 ) -> None:
     arrived = asyncio.Event()
     server.script("/a", silent(DATA[: 1 << 20], announced=len(DATA)))
-    async with Transport() as transport:
-        task = asyncio.ensure_future(
-            transport.download(
-                server.url("/a"),
-                goal,
-                sha256=SHA256,
-                progress=lambda done, _: arrived.set() if done == 1 << 20 else None,
-            )
+    task = asyncio.ensure_future(
+        transport.download(
+            server.url("/a"),
+            goal,
+            sha256=SHA256,
+            progress=lambda done, _: arrived.set() if done == 1 << 20 else None,
         )
-        await asyncio.wait_for(arrived.wait(), 10)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    )
+    await asyncio.wait_for(arrived.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert goal.with_name("goal.part").read_bytes() == DATA[: 1 << 20]
     paths = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
     descriptors = {os.readlink(path) for path in paths if os.path.lexists(path)}

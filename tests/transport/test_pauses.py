@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdock.transport.pauses import HostPauses, retry_after_s
@@ -17,6 +17,7 @@ def test_seconds(count: int) -> None:
 
 
 @given(st.integers(0, 4 * 10**9), st.integers(0, 10**6))
+@settings(deadline=None)
 def test_dates_count_from_now_and_never_backwards(now: int, later: int) -> None:
     text = formatdate(now + later, usegmt=True)
     assert retry_after_s(text, now_s=now) == later

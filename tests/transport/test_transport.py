@@ -21,6 +21,7 @@ from support.faulty_server import (
     short,
     silent,
 )
+from support.guards import Anywhere
 
 from nbdock import settings
 from nbdock.errors import (
@@ -52,12 +53,13 @@ def slept() -> list[float]:
     return []
 
 
-@pytest.fixture
-async def transport(slept: list[float]) -> AsyncIterator[Transport]:
+@pytest.fixture(params=["httpx", "sockets"])
+async def transport(slept: list[float], request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    async with Transport(_sleep=sleep) as running:
+    guard = Anywhere() if request.param == "sockets" else None
+    async with Transport(guard=guard, _sleep=sleep) as running:
         yield running
 
 
