@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         usr_bin_env,
     )
     from nbdock.settings import configure
-    from nbdock.tables import layer_table, package_table
+    from nbdock.tables import index_table, layer_table, package_table, registry_table
 
 __version__ = "0.1.0"
 
@@ -81,6 +81,7 @@ __all__ = [
     "errors",
     "export_image",
     "fake_nss",
+    "index_table",
     "layer_table",
     "load_image",
     "merge_images",
@@ -91,6 +92,7 @@ __all__ = [
     "prefetch_image",
     "pull_image",
     "push_index",
+    "registry_table",
     "script",
     "settings",
     "shadow_setup",
@@ -113,7 +115,7 @@ _ROOMS = {
         "shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates",
     ),
     "nbdock.layering": ("LayerPlan", "planners"),
-    "nbdock.tables": ("layer_table", "package_table"),
+    "nbdock.tables": ("layer_table", "package_table", "registry_table", "index_table"),
     "nbdock.errors": ("NbdockError",),
     "nbdock.settings": ("configure",),
 }  # fmt: skip

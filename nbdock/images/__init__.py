@@ -3,7 +3,7 @@
 from nbdock.images.arguments import argument_names, cell_name, context_packages, from_cell
 from nbdock.images.build import build_image, build_layered_image
 from nbdock.images.exporting import RootFilesystem, export_image
-from nbdock.images.image import Image, ImageLayer
+from nbdock.images.image import Image, ImageLayer, layers_of
 from nbdock.images.installed import installed_closure
 from nbdock.images.loading import load_image
 from nbdock.images.merging import MergedImages, merge_images
@@ -37,6 +37,7 @@ __all__ = [
     "export_image",
     "from_cell",
     "installed_closure",
+    "layers_of",
     "load_image",
     "merge_images",
     "nix_shell_arguments",

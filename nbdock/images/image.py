@@ -34,7 +34,7 @@ from nbdock.oci import (
 )
 from nbdock.packages import Closure, Progress
 
-__all__ = ["Image", "ImageLayer"]
+__all__ = ["Image", "ImageLayer", "layers_of"]
 
 _QUOTED = re.compile(r"'([^']*)'")
 
@@ -69,6 +69,29 @@ class ImageLayer:
         if self.comment.startswith("store paths: "):
             return tuple(_QUOTED.findall(self.comment))
         return ()
+
+
+def layers_of(manifest: Manifest, config: ImageConfig, what: str) -> tuple[ImageLayer, ...]:
+    """The layers of the image that these documents describe, lowest first.
+
+    Raises
+    ------
+    InvalidManifestError
+        They do not fit together; the message says so of `what`.
+    """
+    if len(config.diff_ids) != len(manifest.layers):
+        raise InvalidManifestError(
+            f"{what}: the manifest has {len(manifest.layers)} layers, "
+            f"the configuration {len(config.diff_ids)}.",
+            value=what,
+        )
+    known = zip(manifest.layers, config.diff_ids, config.layer_history, strict=True)
+    return tuple(
+        ImageLayer(
+            position, blob, diff_id, (step and step.created_by) or "", (step and step.comment) or ""
+        )
+        for position, (blob, diff_id, step) in enumerate(known)
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -155,23 +178,7 @@ class Image:
     @functools.cached_property
     def layers(self) -> tuple[ImageLayer, ...]:
         """The layers, lowest first."""
-        diff_ids = self.config.diff_ids
-        blobs = self.manifest.layers
-        if len(diff_ids) != len(blobs):
-            raise InvalidManifestError(
-                f"{self}: the manifest has {len(blobs)} layers, the configuration {len(diff_ids)}.",
-                value=str(self.digest),
-            )
-        history = [h for h in self.config.history if not h.empty_layer]
-        if len(history) != len(blobs):
-            return tuple(
-                ImageLayer(i, blob, diff_id)
-                for i, (blob, diff_id) in enumerate(zip(blobs, diff_ids, strict=True))
-            )
-        return tuple(
-            ImageLayer(i, blob, diff_id, item.created_by or "", item.comment or "")
-            for i, (blob, diff_id, item) in enumerate(zip(blobs, diff_ids, history, strict=True))
-        )
+        return layers_of(self.manifest, self.config, str(self))
 
     @property
     def size_bytes(self) -> int:

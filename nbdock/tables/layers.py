@@ -1,4 +1,4 @@
-"""`layer_table`: the layers of an image as a DataFrame.
+"""`layer_table`: the layers of images as a DataFrame.
 
 >>> import nbdock
 >>> motd = nbdock.text_file("etc/motd", "hello")
@@ -8,60 +8,177 @@
 position
 0              10240   [motd]
 1              10240       []
+
+Of an image in a registry it needs the manifest and the configuration only, and of many it reads
+them together:
+
+    layers = nbdock.layer_table([f"docker.io/library/redis:{n}" for n in (6, 7, 8)])
+    layers.groupby("digest").size_bytes.agg(["size", "first"])    # what they share
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nbdock.images import Image
-from nbdock.tables.subjects import expect_image
+from nbdock.concurrency import run
+from nbdock.errors import InvalidManifestError
+from nbdock.images import Image, ImageLayer, layers_of, load_image
+from nbdock.oci import Platform, Reference
+from nbdock.packages import Progress
+from nbdock.tables.remote import RemoteImage, open_registries
+from nbdock.tables.subjects import expect_platform, to_subject
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["layer_table"]
 
+Subject = Image | Reference | str | os.PathLike[str]
+"""An image, the name of one in a registry, or the path of an archive."""
 
-def layer_table(image: Image) -> pd.DataFrame:
-    """The layers of an image, lowest first.
+
+def layer_table(
+    image: Subject | Sequence[Subject],
+    *,
+    platform: str | Platform | None = None,
+    tls_verify: bool = True,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """The layers of one image or of several, lowest first.
 
     Parameters
     ----------
     image
-        An image in the store.
+        An image; a name in a registry (``redis:7``), of which no layers are fetched; the path of
+        an archive or a layout; or a list of such.
+    platform
+        Which image of an index in a registry: ``"linux/arm64"``. By default the one for this
+        machine.
+    tls_verify
+        False accepts any certificate, and a registry without TLS.
+    progress
+        Called with what is being done, how much is done, and how much there is.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by ``position`` (from 0, the lowest), with the columns
+        Indexed by ``position`` (from 0, the lowest); for a list by ``image``, as it was given, and
+        ``position``. The columns are
 
         - ``diff_id``: digest of the uncompressed tar,
         - ``digest``: digest of the blob as the image holds it,
         - ``media_type``: of that blob,
         - ``size_bytes``: bytes of that blob,
+        - ``uncompressed_bytes``: bytes of the tar, as far as it is known here: no document says it,
         - ``contents``: names of the packages or store paths in it, as its history tells,
         - ``created_by``, ``comment``: the rest of its history.
+
+    Raises
+    ------
+    ArgumentTypeError
+        Something that is no image.
+    ImageNotFoundError, ManifestNotFoundError, PlatformNotFoundError
+        There is no such image; the hint names what there is.
+    AuthenticationError, RegistryError, TransportError
+        The registry refuses, or cannot be reached.
     """
     import pandas as pd
 
-    image = expect_image(image)
-    columns: dict[str, list[object]] = {
-        name: []
-        for name in (
-            "diff_id", "digest", "media_type", "size_bytes", "contents", "created_by", "comment",
+    several = isinstance(image, Sequence) and not isinstance(image, str)
+    given: list[Subject] = list(image) if several else [image]  # type: ignore[list-item, arg-type]
+    subjects = [to_subject(value) for value in given]
+    chosen = expect_platform(platform) or Platform.host()
+    found = [_rows(each) for each in _fetched(subjects, chosen, tls_verify, progress)]
+    rows = [row for rows in found for row in rows]
+    table = _table(rows)
+    positions = [layer.position for layer, _ in rows]
+    if not several:
+        return table.set_axis(pd.RangeIndex(len(rows), name="position"))
+    names = [str(value) for value, rows in zip(given, found, strict=True) for _ in rows]
+    index = [pd.Index(names, dtype="str"), pd.Index(positions, dtype="int64")]
+    return table.set_axis(pd.MultiIndex.from_arrays(index, names=["image", "position"]))
+
+
+Row = tuple[ImageLayer, int | None]
+"""A layer, and the bytes of its tar if they are known."""
+
+
+def _fetched(
+    subjects: Sequence[Image | Reference | str],
+    platform: Platform,
+    tls_verify: bool,
+    progress: Progress | None,
+) -> list[Image | tuple[Reference, RemoteImage]]:
+    """The images, or what registries say of them."""
+
+    async def fetch() -> dict[Reference | str, Image | tuple[Reference, RemoteImage]]:
+        found: dict[Reference | str, Image | tuple[Reference, RemoteImage]] = {}
+        references = list(dict.fromkeys(s for s in subjects if isinstance(s, Reference)))
+        if references:
+            async with open_registries(tls_verify=tls_verify, progress=progress) as registries:
+                images = await registries.images(references, platform=platform)
+            found |= {r: (r, image) for r, image in zip(references, images, strict=True)}
+        for path in dict.fromkeys(s for s in subjects if isinstance(s, str)):
+            found[path] = await load_image(path, progress=progress)
+        return found
+
+    # Images that are here need no core, so that tables of them can be made anywhere.
+    is_here = all(isinstance(subject, Image) for subject in subjects)
+    known = {} if is_here else run(fetch())
+    return [s if isinstance(s, Image) else known[s] for s in subjects]
+
+
+def _rows(found: Image | tuple[Reference, RemoteImage]) -> list[Row]:
+    return _local_rows(found) if isinstance(found, Image) else _remote_rows(*found)
+
+
+def _remote_rows(reference: Reference, image: RemoteImage) -> list[Row]:
+    assert image.manifest is not None
+    if image.config is None:
+        raise InvalidManifestError(
+            f"{reference} is not an image: its configuration is of the media type "
+            f"{image.manifest.config.media_type[:120]!r}.",
+            value=str(reference),
+            hint="It is an artifact, such as a chart or a signature.",
         )
-    }  # fmt: skip
-    for layer in image.layers:
-        columns["diff_id"].append(str(layer.diff_id))
-        columns["digest"].append(str(layer.descriptor.digest))
-        columns["media_type"].append(layer.descriptor.media_type)
-        columns["size_bytes"].append(layer.descriptor.size_bytes)
-        columns["contents"].append(list(layer.contents))
-        columns["created_by"].append(layer.created_by)
-        columns["comment"].append(layer.comment)
-    index = pd.RangeIndex(len(image.layers), name="position")
-    table = pd.DataFrame(columns, index=index)
-    texts = dict.fromkeys(("diff_id", "digest", "created_by", "comment"), "str")
-    kinds = {**texts, "size_bytes": "int64", "media_type": "category", "contents": "object"}
-    return table.astype(kinds)
+    return [
+        (layer, _size_if_plain(layer))
+        for layer in layers_of(image.manifest, image.config, str(reference))
+    ]
+
+
+def _local_rows(image: Image) -> list[Row]:
+    def size(layer: ImageLayer) -> int | None:
+        store = image.store
+        return store.size_of(layer.diff_id) if store.has(layer.diff_id) else _size_if_plain(layer)
+
+    return [(layer, size(layer)) for layer in image.layers]
+
+
+def _size_if_plain(layer: ImageLayer) -> int | None:
+    is_plain = layer.descriptor.digest == layer.diff_id
+    return layer.descriptor.size_bytes if is_plain else None
+
+
+def _table(rows: Sequence[Row]) -> pd.DataFrame:
+    import pandas as pd
+
+    layers = [layer for layer, _ in rows]
+    return pd.DataFrame(
+        {
+            "diff_id": pd.Series([str(layer.diff_id) for layer in layers], dtype="str"),
+            "digest": pd.Series([str(layer.descriptor.digest) for layer in layers], dtype="str"),
+            "media_type": pd.Series(
+                [layer.descriptor.media_type for layer in layers], dtype="category"
+            ),
+            "size_bytes": pd.Series(
+                [layer.descriptor.size_bytes for layer in layers], dtype="int64"
+            ),
+            "uncompressed_bytes": pd.Series([size for _, size in rows], dtype="Int64"),
+            "contents": pd.Series([list(layer.contents) for layer in layers], dtype="object"),
+            "created_by": pd.Series([layer.created_by for layer in layers], dtype="str"),
+            "comment": pd.Series([layer.comment for layer in layers], dtype="str"),
+        }
+    )

@@ -1,11 +1,17 @@
-"""What the tables are about, checked: an image, not the name of one."""
+"""What the tables are about, checked: images, references, platforms."""
 
 from __future__ import annotations
 
-from nbdock.errors import ArgumentTypeError
-from nbdock.images import Image
+import os
 
-__all__ = ["expect_image"]
+from nbdock.errors import ArgumentTypeError, InvalidPlatformError
+from nbdock.images import Image
+from nbdock.oci import Platform, Reference
+
+__all__ = ["expect_image", "expect_platform", "expect_reference", "to_subject"]
+
+_IN_REGISTRY = "docker://"
+_ARCHIVES = (".tar", ".gz", ".tgz", ".zst")
 
 
 def expect_image(value: object) -> Image:
@@ -20,7 +26,83 @@ def expect_image(value: object) -> Image:
         return value
     hint = "Build one with %%buildImage, or load one with await nbdock.load_image(path)."
     raise ArgumentTypeError(
-        f"A table takes an image, not a {type(value).__name__}: {value!r:.60}",
+        f"This table takes an image, not a {type(value).__name__}: {value!r:.60}",
         argument="image",
         hint=hint,
     )
+
+
+def to_subject(value: object) -> Image | Reference | str:
+    """What a table that reads no files is about: an image, a reference, or an archive's path.
+
+    Text is a path if it looks like one, or if there is such a file; ``docker://`` before it says
+    that it is not.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is nothing of that.
+    InvalidReferenceError
+        It is text that means none of them.
+    """
+    if isinstance(value, Image | Reference):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, str):
+        if value.startswith(_IN_REGISTRY):
+            return Reference.parse(value.removeprefix(_IN_REGISTRY))
+        return value if _is_path(value) else Reference.parse(value)
+    raise ArgumentTypeError(
+        f"A table takes an image, not a {type(value).__name__}: {value!r:.60}",
+        argument="image",
+        hint="Give an image, a name in a registry such as redis:7, or the path of an archive.",
+    )
+
+
+def _is_path(text: str) -> bool:
+    if text.startswith(("/", ".", "~")) or text.endswith(_ARCHIVES):
+        return True
+    return os.path.isfile(text) or os.path.isfile(os.path.join(text, "oci-layout"))
+
+
+def expect_reference(value: object) -> Reference:
+    """A reference, from text too.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is neither.
+    InvalidReferenceError
+        It is text that is none.
+    """
+    if isinstance(value, Reference):
+        return value
+    if isinstance(value, str):
+        return Reference.parse(value.removeprefix(_IN_REGISTRY))
+    raise ArgumentTypeError(
+        f"This table takes a name in a registry, not a {type(value).__name__}: {value!r:.60}",
+        argument="reference",
+        hint="For example docker.io/library/redis.",
+    )
+
+
+def expect_platform(value: object) -> Platform | None:
+    """A platform, from text too; None if none is given.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is something else, or text that means none.
+    """
+    if value is None or isinstance(value, Platform):
+        return value
+    if not isinstance(value, str):
+        raise ArgumentTypeError(
+            f"platform must be a platform such as linux/arm64, not a {type(value).__name__}.",
+            argument="platform",
+        )
+    try:
+        return Platform.parse(value)
+    except InvalidPlatformError as error:
+        raise ArgumentTypeError(error.message, argument="platform", hint=error.hint) from error
