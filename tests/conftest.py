@@ -31,6 +31,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 from support import engine, no_skips
@@ -38,6 +39,10 @@ from support import nix as nix_support
 from support.registry import Registry, docker_registry
 
 SHARED = "NBDOCK_TEST_SHARED"
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile("nbdock", deadline=None)
+hypothesis.settings.load_profile("nbdock")
 KEPT_VARIABLES = ("PATH", "TMPDIR", "NBDOCK_HOME", SHARED)
 KEPT_SUFFIXES = ("_proxy", "_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "_CA_BUNDLE")
 

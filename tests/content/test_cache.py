@@ -89,7 +89,7 @@ def test_compressed_forms(
     assert cache.compressed(record.diff_id, "gzip") is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(kind=st.text(), key=st.text(), value=st.binary())
 def test_derived_data(
     tmp_path_factory: pytest.TempPathFactory, kind: str, key: str, value: bytes

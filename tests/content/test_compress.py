@@ -84,7 +84,7 @@ def test_zstd_frames_carry_a_checksum() -> None:
     assert compress(b"", "zstd")[4] & 4
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     size=st.integers(0, 2_500_000), cuts=st.lists(st.integers(100, 700_000), min_size=1, max_size=6)
 )

@@ -78,7 +78,7 @@ def test_names_of_codecs() -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=5),
     cuts=st.lists(st.integers(1, 4000), min_size=1, max_size=20),

@@ -309,7 +309,7 @@ def random_item(
     return item
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(choose=st.randoms(use_true_random=False))
 def test_it_is_what_a_model_says(choose: random.Random, tmp_path: Path) -> None:
     layers, model = random_layers(choose)

@@ -66,13 +66,13 @@ def check(text: str) -> None:
         evaluate_or_say_where(text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutated())
 def test_a_mutated_cell(text: str) -> None:
     check(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from([*PIECES, "a", "b = 1;", "x"]), max_size=15).map("".join))
 def test_a_heap_of_pieces(text: str) -> None:
     check(text)

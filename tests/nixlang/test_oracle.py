@@ -112,19 +112,19 @@ def _agree(expressions: list[str]) -> None:
         assert nix_refuses(text), text
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(indented_strings(), min_size=1, max_size=10))
 def test_indented_strings_lose_the_indentation_that_nix_takes(texts: list[str]) -> None:
     _agree(texts)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(plain_strings(), min_size=1, max_size=20))
 def test_escapes_mean_what_they_mean_in_nix(texts: list[str]) -> None:
     _agree(texts)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(operations(), min_size=1, max_size=4))
 def test_operators_bind_as_in_nix(texts: list[str]) -> None:
     _agree(texts)

@@ -247,7 +247,7 @@ def test_skopeo_rejects_them_too(skopeo, text):
 
 
 @needs_skopeo
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.sampled_from(

@@ -67,7 +67,7 @@ def closures(draw: st.DrawFn) -> Closure:
     return closure_of(edges, sizes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(closures())
 def test_a_closure_against_networkx(closure: Closure) -> None:
     table = nbdock.package_table(closure)

@@ -139,7 +139,7 @@ def test_broken_headers(change: Callable[[bytes], bytes], tmp_path: Path) -> Non
         read(write(tmp_path, change(deb(FILES))))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damage_gives_no_other_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

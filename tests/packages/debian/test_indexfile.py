@@ -58,7 +58,7 @@ def first_line(text: str) -> str:
     return text.split("\n")[0].strip()
 
 
-@hypothesis_settings(deadline=None, max_examples=40)
+@hypothesis_settings(max_examples=40)
 @given(st.lists(stanza(), max_size=5), st.sampled_from(["\n", "\n\n", "\n\n\n"]))
 def test_as_python_debian_reads_it(stanzas: list[str], gap: str) -> None:
     text = gap.join(stanzas).encode()

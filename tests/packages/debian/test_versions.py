@@ -34,7 +34,7 @@ def _dpkg_order(pairs: list[tuple[str, str]]) -> list[int]:
     return [int(line) for line in answer.stdout.split()]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.tuples(_version, _version), min_size=20, max_size=40))
 def test_order_is_dpkgs(pairs: list[tuple[str, str]]) -> None:
     """Any two versions compare as dpkg compares them."""
