@@ -71,6 +71,7 @@ bench: $(READY)
 	@"$(BIN)/python" benchmarks/import_time.py
 	@"$(BIN)/python" benchmarks/plan.py
 	@"$(BIN)/python" benchmarks/build.py
+	@"$(BIN)/python" benchmarks/registry.py
 
 clean:
 	rm -rf "$(VENV)" demo bench .pytest_cache .mypy_cache .ruff_cache .hypothesis \
