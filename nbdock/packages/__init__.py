@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         registration_entries,
         store_path,
     )
-    from nbdock.packages.nix.shell import NixShell, nix_shell
+    from nbdock.packages.nix.local.shell import NixShell, nix_shell
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Package",
@@ -104,6 +104,6 @@ _SHELL = {"NixShell", "nix_shell"}
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"nbdock.packages has no {name!r}.")
-    rooms = {"nix": _NIX, "nix.shell": _SHELL, "environment": _ENVIRONMENT}
+    rooms = {"nix": _NIX, "nix.local.shell": _SHELL, "environment": _ENVIRONMENT}
     room = next((room for room, names in rooms.items() if name in names), "debian")
     return getattr(importlib.import_module(f"nbdock.packages.{room}"), name)

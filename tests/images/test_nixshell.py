@@ -276,7 +276,7 @@ async def test_it_needs_nix(
     shell_nix: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("nbdock.packages.nix.nixcommand._PLACES", ())
+    monkeypatch.setattr("nbdock.packages.nix.local.command._PLACES", ())
     with pytest.raises(UnavailableError, match="no nix-instantiate"):
         await nbdock.build_nix_shell_image(shell_nix)
 

@@ -18,7 +18,7 @@ from nbdock.errors import ArgumentTypeError, PackageNotFoundError, UnknownArgume
 from nbdock.filetree import Entry, EntryKind
 from nbdock.nixlang import read_arguments
 from nbdock.packages import Closure, Package, PackageSet, Progress, realise, resolve_closure
-from nbdock.packages.nix.cacheset import CachePackageSet
+from nbdock.packages.nix.cache.package_set import CachePackageSet
 
 CERTIFICATES = "usr/share/ca-certificates/mozilla"
 

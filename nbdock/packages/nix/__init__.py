@@ -1,11 +1,17 @@
-"""Packages of Nix: from a store on this machine, a binary cache, or given a store path here."""
+"""Packages of Nix: from a store on this machine, a binary cache, or given a store path here.
+
+Two package sets, for a machine with Nix (`local`) and without (`cache`); `opening` chooses. What
+both are made of stands here: store paths and what is known of them (`storepath`, `storepackage`),
+hashes (`base32`), NARs (`narreader`, `narwriter`), the computation of paths (`makepath`), what gets
+a path here (`added`, `hosttree`, `madehere`), and the database inside an image (`registration`).
+"""
 
 from nbdock.packages.nix.added import AddedPackage, store_path
-from nbdock.packages.nix.attributes import NixAttribute
 from nbdock.packages.nix.base32 import format_hash, parse_hash
-from nbdock.packages.nix.evaluation import NixPackageSet
-from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
-from nbdock.packages.nix.location import StoreLocation
+from nbdock.packages.nix.local.attributes import NixAttribute
+from nbdock.packages.nix.local.evaluation import NixPackageSet
+from nbdock.packages.nix.local.location import StoreLocation
+from nbdock.packages.nix.local.store import LocalStore, LocalStorePackage
 from nbdock.packages.nix.madehere import MadePackage, stored
 from nbdock.packages.nix.makepath import (
     content_address,

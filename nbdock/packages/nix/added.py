@@ -260,7 +260,7 @@ def _is_store_path(text: str) -> bool:
 
 def _from_store(place: str) -> Package:
     """The package of a store path: from this machine's store, else from wherever nixpkgs is."""
-    from nbdock.packages.nix.localstore import LocalStore
+    from nbdock.packages.nix.local.store import LocalStore
     from nbdock.packages.nix.opening import default_nixpkgs
 
     try:

@@ -16,10 +16,10 @@ from typing import Any
 
 from nbdock import settings
 from nbdock.errors import ArgumentError, UnavailableError, UnknownArgumentError, nearest
-from nbdock.packages.nix.cacheset import CachePackageSet
-from nbdock.packages.nix.evaluation import NixPackageSet
-from nbdock.packages.nix.location import StoreLocation, nix_settings
-from nbdock.packages.nix.nixcommand import find_nix
+from nbdock.packages.nix.cache.package_set import CachePackageSet
+from nbdock.packages.nix.local.command import find_nix
+from nbdock.packages.nix.local.evaluation import NixPackageSet
+from nbdock.packages.nix.local.location import StoreLocation, nix_settings
 from nbdock.packages.package import PackageSet
 
 __all__ = ["default_nixpkgs", "nixpkgs"]

@@ -56,9 +56,9 @@ from nbdock.errors import (
 from nbdock.oci import Digest
 from nbdock.packages import Closure, realise, resolve_closure
 from nbdock.packages.nix import StorePath, format_hash, source_path
-from nbdock.packages.nix.binarycache import BinaryCache, CacheInfo
-from nbdock.packages.nix.cacheset import CachePackageSet
-from nbdock.packages.nix.narfetch import nar_path
+from nbdock.packages.nix.cache.binarycache import BinaryCache, CacheInfo
+from nbdock.packages.nix.cache.fetching import nar_path
+from nbdock.packages.nix.cache.package_set import CachePackageSet
 
 HELLO = nar_of_file(b"hello" * 50_000)
 

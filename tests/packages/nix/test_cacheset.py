@@ -13,7 +13,7 @@ import nbdock
 from nbdock.errors import ArgumentError, BlobNotFoundError
 from nbdock.packages import Package, realise, resolve_closure
 from nbdock.packages.nix import parse_hash, write_nar
-from nbdock.packages.nix.cacheset import CachePackageSet
+from nbdock.packages.nix.cache.package_set import CachePackageSet
 
 pytestmark = pytest.mark.usefixtures("nbdock_home")
 
@@ -62,7 +62,7 @@ async def test_entries_are_what_nix_has(nix: Nix, nix_cache: NixCache) -> None:
 
 async def test_keys_are_those_of_a_local_store(nix: Nix, nix_cache: NixCache) -> None:
     """A layer that was made from a store on this machine is known when the cache has the path."""
-    from nbdock.packages.nix.localstore import LocalStore
+    from nbdock.packages.nix.local.store import LocalStore
 
     path = nix.build("hello")
     (package,) = await realise([packages_of(nix_cache)[path]])

@@ -30,12 +30,12 @@ from nbdock.errors import (
 )
 from nbdock.packages import realise, resolve_closure
 from nbdock.packages.nix import StorePath, split_name
-from nbdock.packages.nix.cacheset import CachePackageSet, host_system
-from nbdock.packages.nix.cachesystem import header_system
-from nbdock.packages.nix.channel import Channel
-from nbdock.packages.nix.channellist import StorePathList
-from nbdock.packages.nix.channelnames import choices
-from nbdock.packages.nix.channelversions import version_key
+from nbdock.packages.nix.cache.channel import Channel
+from nbdock.packages.nix.cache.channellist import StorePathList
+from nbdock.packages.nix.cache.channelnames import choices
+from nbdock.packages.nix.cache.package_set import CachePackageSet, host_system
+from nbdock.packages.nix.cache.system import header_system
+from nbdock.packages.nix.cache.versions import version_key
 
 pytestmark = pytest.mark.usefixtures("nbdock_home")
 

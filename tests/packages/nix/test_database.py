@@ -19,9 +19,10 @@ from support.nix import Nix
 
 from nbdock.errors import NixError
 from nbdock.oci import Digest
-from nbdock.packages.nix import StorePath, database, format_hash
+from nbdock.packages.nix import StorePath, format_hash
 from nbdock.packages.nix.base32 import DIGITS
-from nbdock.packages.nix.database import StoreDatabase
+from nbdock.packages.nix.local import database
+from nbdock.packages.nix.local.database import StoreDatabase
 
 SCHEMA = """
 CREATE TABLE ValidPaths (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.nix import Nix
 
 from nbdock.errors import NixError
-from nbdock.packages.nix.derivation import Derivation
+from nbdock.packages.nix.local.derivation import Derivation
 
 NASTY = r"""
 derivation {

@@ -27,9 +27,10 @@ from nbdock.errors import (
 )
 from nbdock.nixlang import ContextString, evaluate
 from nbdock.packages import realise, resolve_closure
-from nbdock.packages.nix import NixAttribute, NixPackageSet, StorePath, evaluation, nixcommand
-from nbdock.packages.nix.nixcommand import run_nix
-from nbdock.packages.nix.nixsource import NixSource, attribute_path, attribute_text, nix_text
+from nbdock.packages.nix import NixAttribute, NixPackageSet, StorePath
+from nbdock.packages.nix.local import command, evaluation
+from nbdock.packages.nix.local.command import run_nix
+from nbdock.packages.nix.local.source import NixSource, attribute_path, attribute_text, nix_text
 
 # What no other process sleeps.
 SECONDS = f"{10**6 + os.getpid()}.{time.time_ns() % 10**9}"
@@ -391,7 +392,7 @@ async def test_a_command_that_does_not_want_to_end(
     )
     (tmp_path / "nix-store").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(nixcommand, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(command, "_PATIENCE_S", 0.05)
     started = asyncio.Event()
     task = asyncio.create_task(run_nix("nix-store", on_message=lambda _: started.set()))
     await started.wait()

@@ -25,8 +25,8 @@ from nbdock.errors import (
 from nbdock.filetree import EntryKind, Walk
 from nbdock.packages import resolve_closure
 from nbdock.packages.nix import LocalStore, StoreLocation, StorePath, write_nar
-from nbdock.packages.nix import localstore as module
-from nbdock.packages.nix.location import nix_settings
+from nbdock.packages.nix.local import store as module
+from nbdock.packages.nix.local.location import nix_settings
 
 ODDITIES = ("file", "symlink", "self", "modes", "deep")
 

@@ -11,7 +11,7 @@ from support.nix import Nix, NixCache
 
 from nbdock.errors import BinaryCacheError
 from nbdock.packages.nix import StorePath, format_hash, parse_hash
-from nbdock.packages.nix.narinfo import NarInfo, parse_narinfo
+from nbdock.packages.nix.cache.narinfo import NarInfo, parse_narinfo
 
 PATH = StorePath.parse("/nix/store/h1zb1padqbbb7jicsvkmrym3r6snphxg-hello-2.10")
 HASH = "sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s"

@@ -12,9 +12,9 @@ from support.nix import Nix, NixCache
 
 from nbdock.errors import ArgumentTypeError, DigestMismatchError, SignatureError
 from nbdock.packages.nix import PathInfo, StorePath, parse_hash
-from nbdock.packages.nix.contentaddress import check_content, names_its_content
-from nbdock.packages.nix.narinfo import parse_narinfo
-from nbdock.packages.nix.signatures import TrustedKeys, fingerprint
+from nbdock.packages.nix.cache.contentaddress import check_content, names_its_content
+from nbdock.packages.nix.cache.narinfo import parse_narinfo
+from nbdock.packages.nix.cache.signatures import TrustedKeys, fingerprint
 
 OTHER_KEY = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
 CACHE = "https://cache.example.org"

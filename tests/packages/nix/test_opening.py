@@ -21,7 +21,7 @@ from nbdock.errors import (
 )
 from nbdock.packages import default_nixpkgs, realise
 from nbdock.packages.nix import NixPackageSet
-from nbdock.packages.nix.cacheset import CachePackageSet
+from nbdock.packages.nix.cache.package_set import CachePackageSet
 
 
 @pytest.fixture

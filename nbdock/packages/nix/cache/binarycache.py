@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 from nbdock import settings
 from nbdock.concurrency import in_worker
 from nbdock.errors import ArgumentTypeError, BinaryCacheError, HttpStatusError
-from nbdock.packages.nix.narinfo import NarInfo, parse_narinfo
+from nbdock.packages.nix.cache.narinfo import NarInfo, parse_narinfo
 from nbdock.packages.nix.storepath import STORE_DIR, StorePath
 from nbdock.transport import Transport, basic_authorization, redacted
 

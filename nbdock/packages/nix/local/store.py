@@ -24,8 +24,8 @@ from nbdock.errors import (
 )
 from nbdock.filetree import Entry, EntryKind, FileContent, Walk
 from nbdock.packages.closure import Closure
-from nbdock.packages.nix.database import StoreDatabase
-from nbdock.packages.nix.location import StoreLocation
+from nbdock.packages.nix.local.database import StoreDatabase
+from nbdock.packages.nix.local.location import StoreLocation
 from nbdock.packages.nix.storepackage import PathInfo, StorePackage
 from nbdock.packages.nix.storepath import StorePath
 from nbdock.packages.package import Package, PackageSet, Progress

@@ -17,7 +17,7 @@ nixpkgs' default: `nodejs_20` says which. Of its outputs the default one is ``bi
 `openssl.out` name others.
 
 Several paths may have all that in common: they are for several systems, or built with other options
-(`nbdock.packages.nix.cachesystem` decides). An explicit store path is never a guess.
+(`nbdock.packages.nix.cache.system` decides). An explicit store path is never a guess.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from nbdock.errors import PackageNotFoundError, nearest
-from nbdock.packages.nix.channellist import StorePathList
-from nbdock.packages.nix.channelversions import version_key
+from nbdock.packages.nix.cache.channellist import StorePathList
+from nbdock.packages.nix.cache.versions import version_key
 from nbdock.packages.nix.storepath import StorePath
 
 __all__ = ["Choice", "choices", "is_scope"]

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from nbdock.errors import NbdockError, NixError, PackageNotFoundError, nearest
 from nbdock.filetree import Entry
-from nbdock.packages.nix.nixsource import attribute_text
+from nbdock.packages.nix.local.source import attribute_text
 from nbdock.packages.nix.storepath import StorePath
 from nbdock.packages.package import Package
 
 if TYPE_CHECKING:
-    from nbdock.packages.nix.evaluation import NixPackageSet
+    from nbdock.packages.nix.local.evaluation import NixPackageSet
 
 __all__ = ["Answer", "Needed", "NixAttribute", "Selectable", "not_a_package"]
 

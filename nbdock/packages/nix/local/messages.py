@@ -1,6 +1,6 @@
 """What Nix says on its standard error, for people: how far a build is, and why something failed.
 
->>> from nbdock.packages.nix.nixcommand import NixOutcome
+>>> from nbdock.packages.nix.local.command import NixOutcome
 >>> said = ("error: attribute 'helo' missing", "", "  at (string):1:1:")
 >>> print(evaluation_failure("pkgs.helo", "helo", NixOutcome(1, "", said)))
 Nix cannot evaluate pkgs.helo:
@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 
 from nbdock.errors import NixError
-from nbdock.packages.nix.nixcommand import NixOutcome
+from nbdock.packages.nix.local.command import NixOutcome
 from nbdock.packages.package import Progress
 
 __all__ = ["BuildReport", "build_failure", "evaluation_failure"]

@@ -12,11 +12,11 @@ import os
 
 from nbdock.concurrency import in_thread, in_worker
 from nbdock.errors import ArgumentTypeError, InvalidStorePathError, NixError
-from nbdock.packages.nix.attributes import NixAttribute
-from nbdock.packages.nix.derivation import Derivation
-from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
-from nbdock.packages.nix.nixcommand import run_nix
-from nbdock.packages.nix.nixmessages import BuildReport, build_failure, evaluation_failure
+from nbdock.packages.nix.local.attributes import NixAttribute
+from nbdock.packages.nix.local.command import run_nix
+from nbdock.packages.nix.local.derivation import Derivation
+from nbdock.packages.nix.local.messages import BuildReport, build_failure, evaluation_failure
+from nbdock.packages.nix.local.store import LocalStore, LocalStorePackage
 from nbdock.packages.nix.storepath import StorePath
 from nbdock.packages.package import Package, PackageSet, Progress
 

@@ -36,9 +36,9 @@ from nbdock.errors import (
     PackageNotFoundError,
     SizeMismatchError,
 )
-from nbdock.packages.nix.binarycache import open_transport
-from nbdock.packages.nix.cachelookup import Located, forget_narinfos
-from nbdock.packages.nix.contentaddress import check_content
+from nbdock.packages.nix.cache.binarycache import open_transport
+from nbdock.packages.nix.cache.contentaddress import check_content
+from nbdock.packages.nix.cache.lookup import Located, forget_narinfos
 from nbdock.packages.nix.narreader import read_nar
 from nbdock.packages.nix.storepackage import PathInfo
 from nbdock.packages.package import Progress

@@ -15,9 +15,9 @@ from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore, LayerCache
 from nbdock.errors import ContentError, PackageNotFoundError
 from nbdock.filetree import EntryKind
-from nbdock.packages.nix.cachelookup import CacheLookup, Located
-from nbdock.packages.nix.channelnames import Choice
-from nbdock.packages.nix.narfetch import fetch_nars, nar_path
+from nbdock.packages.nix.cache.channelnames import Choice
+from nbdock.packages.nix.cache.fetching import fetch_nars, nar_path
+from nbdock.packages.nix.cache.lookup import CacheLookup, Located
 from nbdock.packages.nix.narreader import read_nar
 from nbdock.packages.nix.storepath import StorePath
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from nbdock.errors import ArgumentTypeError, SignatureError
 from nbdock.packages.nix.base32 import format_hash
-from nbdock.packages.nix.contentaddress import names_its_content
+from nbdock.packages.nix.cache.contentaddress import names_its_content
 from nbdock.packages.nix.storepackage import PathInfo
 
 if TYPE_CHECKING:

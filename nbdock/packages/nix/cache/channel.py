@@ -32,8 +32,8 @@ from nbdock.errors import (
     SourceConfigurationError,
 )
 from nbdock.packages.atomically import write_atomically
-from nbdock.packages.nix.binarycache import open_transport
-from nbdock.packages.nix.channellist import StorePathList
+from nbdock.packages.nix.cache.binarycache import open_transport
+from nbdock.packages.nix.cache.channellist import StorePathList
 from nbdock.packages.nix.storepath import STORE_DIR
 from nbdock.packages.package import Progress
 from nbdock.transport import redacted

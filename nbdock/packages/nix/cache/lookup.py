@@ -31,9 +31,9 @@ from nbdock.errors import (
     SignatureError,
     TransportError,
 )
-from nbdock.packages.nix.binarycache import BinaryCache, CacheInfo, open_transport
-from nbdock.packages.nix.narinfo import NarInfo
-from nbdock.packages.nix.signatures import TrustedKeys
+from nbdock.packages.nix.cache.binarycache import BinaryCache, CacheInfo, open_transport
+from nbdock.packages.nix.cache.narinfo import NarInfo
+from nbdock.packages.nix.cache.signatures import TrustedKeys
 from nbdock.packages.nix.storepackage import PathInfo
 from nbdock.packages.nix.storepath import StorePath
 from nbdock.packages.package import Progress

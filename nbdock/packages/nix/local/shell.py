@@ -23,7 +23,7 @@ from nbdock.filetree import Entry
 from nbdock.packages.closure import Closure, realise
 from nbdock.packages.environment import bin_sh, fake_nss, look_up, usr_bin_env
 from nbdock.packages.files import FilesPackage, folder, named_packages, regular
-from nbdock.packages.nix.instantiating import OpenedDerivation, open_derivation
+from nbdock.packages.nix.local.instantiating import OpenedDerivation, open_derivation
 from nbdock.packages.nix.madehere import stored
 from nbdock.packages.package import Package, PackageSet, Progress
 from nbdock.packages.texts import script, text_file

@@ -25,21 +25,21 @@ from nbdock.errors import (
 )
 from nbdock.packages.closure import Closure
 from nbdock.packages.loadonce import LoadOnce
-from nbdock.packages.nix.binarycache import BinaryCache
-from nbdock.packages.nix.cachelookup import CacheLookup, Located
-from nbdock.packages.nix.cachepackage import (
+from nbdock.packages.nix.cache.binarycache import BinaryCache
+from nbdock.packages.nix.cache.channel import Channel
+from nbdock.packages.nix.cache.channellist import StorePathList
+from nbdock.packages.nix.cache.channelnames import Choice, choices, is_scope
+from nbdock.packages.nix.cache.fetching import fetch_nars
+from nbdock.packages.nix.cache.lookup import CacheLookup, Located
+from nbdock.packages.nix.cache.package import (
     NOT_ATTRIBUTES,
     CacheAttribute,
     CacheAttributes,
     CachePackage,
 )
-from nbdock.packages.nix.cachesystem import choose
-from nbdock.packages.nix.channel import Channel
-from nbdock.packages.nix.channellist import StorePathList
-from nbdock.packages.nix.channelnames import Choice, choices, is_scope
-from nbdock.packages.nix.narfetch import fetch_nars
-from nbdock.packages.nix.nixsource import attribute_path
-from nbdock.packages.nix.signatures import TrustedKeys
+from nbdock.packages.nix.cache.signatures import TrustedKeys
+from nbdock.packages.nix.cache.system import choose
+from nbdock.packages.nix.local.source import attribute_path
 from nbdock.packages.nix.storepath import STORE_DIR, StorePath
 from nbdock.packages.package import Package, PackageSet, Progress
 

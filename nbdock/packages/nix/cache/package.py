@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from nbdock.errors import BlobNotFoundError
 from nbdock.filetree import Entry
-from nbdock.packages.nix.cachelookup import Located
-from nbdock.packages.nix.channelnames import Choice
-from nbdock.packages.nix.narfetch import nar_path
+from nbdock.packages.nix.cache.channelnames import Choice
+from nbdock.packages.nix.cache.fetching import nar_path
+from nbdock.packages.nix.cache.lookup import Located
 from nbdock.packages.nix.narreader import read_nar
 from nbdock.packages.nix.storepackage import StorePackage
 from nbdock.packages.nix.storepath import StorePath
 from nbdock.packages.package import Package
 
 if TYPE_CHECKING:
-    from nbdock.packages.nix.cacheset import CachePackageSet
+    from nbdock.packages.nix.cache.package_set import CachePackageSet
 
 __all__ = ["CacheAttribute", "CacheAttributes", "CachePackage"]
 

@@ -3,7 +3,7 @@
 It is a short text, a field on each line. A cache, or whoever stands between, may write what it
 likes into it, so that everything is checked here: the path is the one that was asked for, the
 references are store paths of the same store, the NAR's address stays inside the cache. Whether it
-is true is another matter: see `nbdock.packages.nix.signatures`.
+is true is another matter: see `nbdock.packages.nix.cache.signatures`.
 
 >>> path = StorePath.parse("/nix/store/h1zb1padqbbb7jicsvkmrym3r6snphxg-hello-2.10")
 >>> narinfo = parse_narinfo(b'''StorePath: /nix/store/h1zb1padqbbb7jicsvkmrym3r6snphxg-hello-2.10

@@ -21,7 +21,7 @@ from nbdock import concurrency
 from nbdock.concurrency import in_worker
 from nbdock.errors import ArgumentTypeError, InvalidStorePathError, NixError, PackageNotFoundError
 from nbdock.packages.closure import Closure
-from nbdock.packages.nix.attributes import (
+from nbdock.packages.nix.local.attributes import (
     Answer,
     Needed,
     NixAttribute,
@@ -29,11 +29,11 @@ from nbdock.packages.nix.attributes import (
     missing,
     not_a_package,
 )
-from nbdock.packages.nix.localstore import LocalStore, LocalStorePackage
-from nbdock.packages.nix.location import StoreLocation
-from nbdock.packages.nix.nixcommand import run_nix
-from nbdock.packages.nix.nixmessages import BuildReport, build_failure, evaluation_failure
-from nbdock.packages.nix.nixsource import NixSource, attribute_path, attribute_text, question
+from nbdock.packages.nix.local.command import run_nix
+from nbdock.packages.nix.local.location import StoreLocation
+from nbdock.packages.nix.local.messages import BuildReport, build_failure, evaluation_failure
+from nbdock.packages.nix.local.source import NixSource, attribute_path, attribute_text, question
+from nbdock.packages.nix.local.store import LocalStore, LocalStorePackage
 from nbdock.packages.nix.storepackage import PathInfo
 from nbdock.packages.nix.storepath import StorePath
 from nbdock.packages.package import Package, Progress
