@@ -17,9 +17,9 @@ from nbdock.images import Image, ImageStream, MergedImages, RootFilesystem
 from nbdock.layering import LayerPlan
 from nbdock.notebook.jobs import Job, JobState
 from nbdock.notebook.progress import line_bundle, updates_displays
-from nbdock.notebook.units import bytes_text, seconds_text
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
 from nbdock.packages import AptSearchResult, Closure
+from nbdock.units import bytes_text, seconds_text
 
 __all__ = ["install", "remove"]
 

@@ -18,7 +18,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, TypeVar
 
 from nbdock.concurrency import start
-from nbdock.notebook.progress import ProgressLine
+from nbdock.progress import ProgressLine
 
 __all__ = ["Job", "JobState"]
 

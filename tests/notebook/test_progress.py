@@ -7,7 +7,8 @@ import io
 
 import pytest
 
-from nbdock.notebook.progress import ProgressLine, run_with_progress
+from nbdock.notebook.progress import run_with_progress
+from nbdock.progress import ProgressLine
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,295 @@
+"""The command line: what it prints where, how it ends, and how quick it is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from support import oracles
+from support.plain_images import layer, write_docker_archive
+from support.registry import Registry
+from support.stalling_registry import stalling_registry
+
+import nbdock
+from nbdock import cli
+from nbdock.content import BlobStore
+
+LIMIT_S = 0.3
+HEAVY = {"IPython", "pandas", "numpy", "networkx", "httpx", "sqlite3", "zstandard", "asyncio"}
+PROGRAM = [sys.executable, "-c", "from nbdock.cli import main; main(prog_name='nbdock')"]
+
+_numbers = itertools.count()
+pytestmark = pytest.mark.usefixtures("nbdock_home")
+
+
+@pytest.fixture
+def repository() -> str:
+    """A repository that no other test uses."""
+    return f"cli/r{next(_numbers)}"
+
+
+def nbdock_(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(each) for each in arguments], prog_name="nbdock")
+
+
+def printed(*arguments: object) -> str:
+    """What a command prints that ends well."""
+    result = nbdock_(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+class TestPrefetch:
+    def test_the_manuals_commands(
+        self, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """As they stand there; a mirror has what they name."""
+        pushed = registry.push("library/mysql", "5", layers=[layer({"a": b"mysql"})])
+        monkeypatch.setenv("NBDOCK_REGISTRY_MIRRORS", f"docker.io=http://{registry.host}")
+        sha256 = {}
+        for final in ("mysql:5", "eu.gcr.io/my-project/mysql:prod"):
+            file = tmp_path / f"{len(sha256)}.tar"
+            oracles.skopeo(
+                "copy", "--src-tls-verify=false", f"docker://{pushed.name}",
+                f"docker-archive:{file}:{final}",
+            )  # fmt: skip
+            call = ("nix-hash", "--flat", "--type", "sha256", "--base32", file)
+            sha256[final] = oracles.call(*call).strip()
+
+        def text(final: str) -> str:
+            name, _, tag = final.rpartition(":")
+            return (
+                f'{{\n  imageName = "mysql";\n  imageDigest = "{pushed.digest}";\n'
+                f'  sha256 = "{sha256[final]}";\n  finalImageName = "{name}";\n'
+                f'  finalImageTag = "{tag}";\n}}\n'
+            )
+
+        asked = ["prefetch", "--image-name", "mysql", "--image-tag", "5"]
+        assert printed(*asked) == text("mysql:5")
+        assert printed(*asked, "--arch", "x86_64", "--os", "linux") == text("mysql:5")
+        final = ("--final-image-name", "eu.gcr.io/my-project/mysql", "--final-image-tag", "prod")
+        assert printed(*asked, *final) == text("eu.gcr.io/my-project/mysql:prod")
+        result = nbdock_(*asked, "--json", "--quiet")
+        assert result.stderr == ""
+        by_nix = oracles.call(
+            "nix-instantiate", "--eval", "--strict", "--json", "-E", text("mysql:5")
+        )
+        assert json.loads(result.stdout) == json.loads(by_nix)
+        assert list(json.loads(result.stdout)) == [
+            "imageName", "imageDigest", "sha256", "finalImageName", "finalImageTag",
+        ]  # fmt: skip
+
+    def test_a_name_alone(self, registry: Registry, repository: str) -> None:
+        one = registry.push(repository, "1", layers=[layer({"a": b"1"})])
+        latest = registry.push(repository, "latest", layers=[layer({"a": b"2"})])
+        name = f"{registry.host}/{repository}"
+        assert latest.digest in printed("prefetch", name)
+        assert one.digest in printed("prefetch", name, "1")
+        assert one.digest in printed("prefetch", f"{name}:1")
+        by_digest = printed("prefetch", name, one.digest)
+        assert one.digest in by_digest
+        assert 'finalImageTag = "latest";' in by_digest
+        assert printed("prefetch", name, "--image-digest", one.digest) == by_digest
+
+    def test_another_platform(self, registry: Registry, repository: str) -> None:
+        arm = registry.push(repository, "a", architecture="arm64")
+        registry.push_index(repository, "1", {"linux/arm64": arm})
+        name = f"{registry.host}/{repository}"
+        assert 'arch = "arm64";' in printed("prefetch", name, "1", "--arch", "aarch64")
+        result = nbdock_("prefetch", name, "1", "--arch", "s390x")
+        assert result.exit_code == 1
+        assert "It is there for linux/arm64/v8." in result.stderr
+
+    def test_what_it_says_beside(self, registry: Registry, repository: str) -> None:
+        registry.push(repository, "1")
+        result = nbdock_("prefetch", f"{registry.host}/{repository}", "1")
+        assert re.fullmatch(
+            rf"Prefetched {registry.host}/{repository}:1 in [\d.]+ s\.\n", result.stderr
+        )
+
+
+class TestPull:
+    def test_into_the_store_and_a_file(
+        self, registry: Registry, repository: str, tmp_path: Path
+    ) -> None:
+        pushed = registry.push(repository, "1")
+        path = tmp_path / "x.tar"
+        result = nbdock_("pull", pushed.name, "--save", path, "--final-image-name", "mine")
+        assert (result.stdout, result.exit_code) == (f"{pushed.digest}\n", 0)
+        assert result.stderr.startswith(f"Pulled mine:1, saved as {path} in ")
+        assert BlobStore.default().get_image("mine:1") is not None
+        assert oracles.inspect(f"docker-archive:{path}")["Architecture"] == "amd64"
+
+    def test_pins(self, registry: Registry, repository: str) -> None:
+        pushed = registry.push(repository, "1")
+        found = json.loads(printed("prefetch", pushed.name, "--json"))
+        assert printed("pull", pushed.name, "--sha256", found["sha256"]) == f"{pushed.digest}\n"
+        result = nbdock_("pull", pushed.name, "--sha256", "0" * 52)
+        assert result.exit_code == 1
+        assert f'sha256 = "{found["sha256"]}";' in result.stderr
+
+
+class TestPush:
+    def test_an_archive(self, registry: Registry, repository: str, tmp_path: Path) -> None:
+        path = write_docker_archive(tmp_path / "x.tar", name="x:1", layers=[layer({"a": b"1"})])
+        name = f"{registry.host}/{repository}:1"
+        pushed = printed("push", path, name, "--compression", "zstd").strip()
+        theirs = json.loads(
+            oracles.skopeo("inspect", "--tls-verify=false", "--raw", f"docker://{name}")
+        )
+        assert theirs["layers"][0]["mediaType"].endswith("+zstd")
+        inspected = oracles.skopeo("inspect", "--tls-verify=false", f"docker://{name}")
+        assert pushed == f"{name}@{json.loads(inspected)['Digest']}"
+
+    def test_from_one_registry_to_another_place(self, registry: Registry, repository: str) -> None:
+        pushed = registry.push(repository, "1")
+        copy = f"{registry.host}/{repository}-copy:2"
+        printed_ = printed("push", f"docker://{pushed.name}", copy, "--tls-verify=false")
+        assert printed_ == f"{copy}@{pushed.digest}\n"
+
+
+class TestWhatGoesWrong:
+    def test_what_where_and_next(self, registry: Registry, repository: str) -> None:
+        registry.push(repository, "1.11")
+        place = f"{registry.host}/{repository}"
+        result = nbdock_("prefetch", place, "1.12")
+        assert (result.stdout, result.exit_code) == ("", 1)
+        assert result.stderr == (
+            f"nbdock: There is no {place}:1.12 in the registry.\n"
+            f"  http://{registry.host}/v2/{repository}/manifests/1.12\n"
+            "  Did you mean 1.11?\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["prefetch"], "Which image? Give its name, such as mysql:8."),
+            (["prefetch", "a", "--image-name", "b"], "give one of them"),
+            (["prefetch", "a", "1", "--image-tag", "2"], "1 and --image-tag 2: give one of them"),
+            (["prefetch", "a", "sha256:12", "--image-digest", "x"], "give one of them"),
+            (["prefetch", "a:1", "2"], "nbdock: image_name says 1, image_tag says 2."),
+            (["prefetch", "UP"], "Write 'up'."),
+            (["prefetch", "a", "--arch", "amd46"], "Did you mean amd64?"),
+            (["prefetch", "a", "--arch", "amd46"], "\n  --arch\n"),
+            (["prefetch", "a", "--final-image-name", "b:1"], "\n  --final-image-name\n"),
+            (["prefetch", "a", "--image-nam", "b"], "--image-name"),
+            (["prefetch", "a", "--tls-verify", "maybe"], "not a valid boolean"),
+            (["pull", "a", "--sha256", "x"], "\n  --sha256\n"),
+            (["push", "a"], "Missing argument 'REFERENCE'"),
+            (["fetch"], "prefetch"),
+        ],
+    )
+    def test_what_is_asked_wrongly(self, arguments: list[str], said: str) -> None:
+        result = nbdock_(*arguments)
+        assert (result.stdout, result.exit_code) == ("", 2)
+        assert said in result.stderr
+
+    def test_what_is_not_there(self, tmp_path: Path) -> None:
+        result = nbdock_("push", tmp_path / "none.tar", "localhost:1/x")
+        assert result.exit_code == 1
+        assert "Check the path." in result.stderr
+
+
+class TestProcess:
+    """As a process of its own."""
+
+    def test_help_is_quick_and_imports_nothing_heavy(self) -> None:
+        def once() -> float:
+            started = time.perf_counter()
+            done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True)
+            assert "prefetch" in done.stdout
+            return time.perf_counter() - started
+
+        # The best of several: the machine is busy with other tests, the import is what is judged.
+        assert min(once() for _ in range(10)) < LIMIT_S
+        code = "import sys, nbdock.cli; print(*{m.partition('.')[0] for m in sys.modules})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert not set(done.stdout.split()) & HEAVY
+
+    def test_it_is_installed_as_a_script(self) -> None:
+        from importlib.metadata import entry_points
+
+        (found,) = entry_points(group="console_scripts", name="nbdock")
+        assert found.load() is cli.main
+
+    def test_the_version(self) -> None:
+        assert printed("--version") == f"nbdock, version {nbdock.__version__}\n"
+
+    def test_an_interrupt(self, tmp_path: Path) -> None:
+        with stalling_registry() as registry:
+            command = [*PROGRAM, "pull", f"{registry.host}/slow:1", "--arch", "amd64"]
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            try:
+                assert registry.stalled.wait(60)
+                process.send_signal(signal.SIGINT)
+                out, said = process.communicate(timeout=60)
+            finally:
+                process.kill()
+            assert (out, process.returncode) == (b"", 130)
+            assert said == b"nbdock: stopped.\n"
+            store = BlobStore.default()
+            assert list(store.verify()) == []
+            assert store.get_image(f"{registry.host}/slow:1") is None
+            # What has arrived is there for the next time.
+            registry.go_on.set()
+            assert printed(*command[3:]) == f"{registry.digest}\n"
+
+    def test_progress_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NBDOCK_PROGRESS_DELAY_S", "0.01")
+        main, terminal = pty.openpty()
+        seen: list[bytes] = []
+        half_way = threading.Event()
+
+        def take(data: bytes) -> None:
+            seen.append(data)
+            if b" MB of 3.0 MB" in b"".join(seen):
+                half_way.set()
+
+        read = threading.Thread(target=_collect, args=(main, take))
+        with stalling_registry() as registry:
+            process = subprocess.Popen(
+                [*PROGRAM, "pull", f"{registry.host}/slow:1", "--arch", "amd64"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal,
+            )  # fmt: skip
+            os.close(terminal)
+            read.start()
+            try:
+                assert registry.stalled.wait(60)
+                assert half_way.wait(60)
+                registry.go_on.set()
+                out, _ = process.communicate(timeout=60)
+            finally:
+                process.kill()
+                read.join()
+                os.close(main)
+        assert out.decode() == f"{registry.digest}\n"
+        lines = b"".join(seen).decode().replace("\r\n", "\n")
+        assert f"\r\x1b[KPulling {registry.host}/slow:1  " in lines
+        assert lines.count("\n") == 1
+        assert lines.rpartition("\r\x1b[K")[2].startswith(f"Pulled {registry.host}/slow:1 in ")
+
+
+def _collect(fd: int, take: Callable[[bytes], Any]) -> None:
+    while True:
+        try:
+            data = os.read(fd, 65536)
+        except OSError:
+            return
+        if not data:
+            return
+        take(data)
