@@ -103,7 +103,7 @@ class Warnings:
     """The ``Warning`` headers of registries (RFC 7234, code 299), each logged once."""
 
     def __init__(self) -> None:
-        self.seen: set[str] = set()
+        self.seen: dict[str, None] = {}
 
     def note(self, response: Response, host: str) -> None:
         """Log what has not been said before."""
@@ -113,5 +113,5 @@ class Warnings:
         for match in _WARNING.finditer(header[:8192]):
             text = printable(re.sub(r"\\(.)", r"\1", match[1]))
             if text not in self.seen and len(self.seen) < _WARNINGS_LIMIT:
-                self.seen.add(text)
+                self.seen[text] = None
                 _log.warning("%s: %s", host, text)

@@ -133,12 +133,12 @@ class _Upload:
                 break
         attempts = self._host.transport.attempts(uploads)
         while True:
-            before = self._offset
             try:
                 if not self._place:
                     await self._begin(uploads)
                 elif not self._is_sure:
                     await self._ask_offset()
+                before = self._offset
                 is_done, busy = await self._send()
                 if is_done:
                     return
@@ -147,12 +147,18 @@ class _Upload:
                     attempts.refused(busy)
                 elif self._offset > before:
                     attempts.progressed()
+                elif not attempts.again():
+                    raise UploadError(
+                        f"{redacted(self._place)} takes no more of the blob {self._digest}.",
+                        url=redacted(self._place),
+                    )
             except ConnectionFailedError as error:
                 self._is_sure = False
                 attempts.broke(error)
             except _Gone as gone:
                 self._place = ""
-                if not attempts.again():
+                # If it was asked about because something broke, that was counted.
+                if self._is_sure and not attempts.again():
                     raise _given_up(gone.error) from gone.error
             self._was_broken = self._was_broken or not (self._is_sure and self._place)
 

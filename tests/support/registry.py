@@ -15,6 +15,7 @@ import dataclasses
 import gzip
 import hashlib
 import http.client
+import itertools
 import json
 import re
 import shutil
@@ -48,6 +49,9 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 STOP_DEADLINE_S = 10.0
+LOG_DEADLINE_S = 60.0
+
+_last = itertools.count()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,14 @@ class PushedImage:
         return {"mediaType": OCI_MANIFEST, "digest": self.digest, "size": len(self.manifest)}
 
 
+class _Log:
+    """What a registry has written so far, and a condition to wait for more."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = [""]
+        self.changed = threading.Condition()
+
+
 @dataclasses.dataclass(frozen=True)
 class Registry:
     """A running registry.
@@ -78,8 +90,6 @@ class Registry:
         ``http`` or ``https``.
     storage
         Where it keeps its files.
-    requests
-        Lines of its access log so far, such as ``GET /v2/a/blobs/sha256:... HTTP/1.1" 200``.
     login
         The user and password that are asked for, if any.
     ca_file
@@ -89,7 +99,7 @@ class Registry:
     host: str
     scheme: str
     storage: Path
-    requests: list[str]
+    log: _Log = dataclasses.field(repr=False)
     login: tuple[str, str] | None = None
     ca_file: Path | None = None
 
@@ -210,6 +220,16 @@ class Registry:
         )  # fmt: skip
         return f"{self.host}/{repository}:{tag}"
 
+    @property
+    def requests(self) -> list[str]:
+        """Lines of its access log so far, such as ``GET /v2/a/blobs/sha256:... HTTP/1.1" 200``."""
+        # It writes them after it has answered: wait for that of a last request.
+        last = f"/v2/last/{next(_last)}/tags/list"
+        self.request("GET", last)
+        with self.log.changed:
+            assert self.log.changed.wait_for(lambda: last in self.log.lines[-1], LOG_DEADLINE_S)
+            return [line for line in self.log.lines if "/v2/last/" not in line]
+
     def count(self, pattern: str) -> int:
         """How many requests so far match a regular expression."""
         return sum(re.search(pattern, line) is not None for line in self.requests)
@@ -259,7 +279,7 @@ def docker_registry(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    requests: list[str] = []
+    log = _Log()
     reader: threading.Thread | None = None
     assert process.stdout is not None
     try:
@@ -270,9 +290,9 @@ def docker_registry(
                 break
         else:
             raise AssertionError(f"the registry did not start:\n{''.join(said)}")
-        reader = threading.Thread(target=_read, args=(process.stdout, requests), daemon=True)
+        reader = threading.Thread(target=_read, args=(process.stdout, log), daemon=True)
         reader.start()
-        yield Registry(f"{name}:{found[1]}", scheme, storage, requests, login, ca_file)
+        yield Registry(f"{name}:{found[1]}", scheme, storage, log, login, ca_file)
     finally:
         process.terminate()
         try:
@@ -311,9 +331,11 @@ READ_ONLY: dict[str, Any] = {"storage": {"maintenance": {"readonly": {"enabled":
 NO_DELETION: dict[str, Any] = {"storage": {"delete": {"enabled": False}}}
 
 
-def _read(lines: Any, requests: list[str]) -> None:
+def _read(lines: Any, log: _Log) -> None:
     with contextlib.suppress(ValueError):
         for line in lines:
             text = line.decode(errors="replace")
             if found := re.search(r'"((?:GET|HEAD|PUT|POST|PATCH|DELETE) [^"]*" \d+)', text):
-                requests.append(found[1])
+                with log.changed:
+                    log.lines.append(found[1])
+                    log.changed.notify_all()
