@@ -177,6 +177,17 @@ class Settings:
     partial_blob_max_age_s: float = 14 * 24 * 3600.0
     """How long the part of a blob that an interrupted pull left is kept for the next. Seconds."""
 
+    vm_accelerator: str = "auto"
+    """What executes virtual machines: ``kvm``, ``tcg``, or ``auto`` for what a measurement says.
+    Text."""
+
+    vm_kvm_least_mips: float = 100.0
+    """How fast KVM must be to be used: TCG reaches about 1000, real KVM more, emulated KVM 2.
+    Million instructions per second."""
+
+    vm_probe_timeout_s: float = 1.0
+    """How long the measurement of KVM may take. Seconds."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

@@ -8,6 +8,7 @@ from nbdock.content.faults import storage_error
 from nbdock.content.index import StoredImage
 from nbdock.content.landing import landing
 from nbdock.content.store import BadBlob, BlobStore
+from nbdock.content.temporary import TemporaryFile, sweep
 from nbdock.content.writer import BlobWriter, Written
 
 __all__ = [  # noqa: RUF022  (in order of importance)
@@ -26,6 +27,8 @@ __all__ = [  # noqa: RUF022  (in order of importance)
     "default_level",
     "encoder_version",
     "storage_error",
+    "TemporaryFile",
+    "sweep",
     "Codec",
     "detect",
     "codec_named",
