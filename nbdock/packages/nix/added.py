@@ -20,11 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited, in_stoppable_worker
-from nbdock.content import BlobStore, LayerCache
 from nbdock.errors import (
     ArchiveError,
     ArgumentTypeError,
-    ContentError,
     InvalidDigestError,
     InvalidStorePathError,
     NbdockError,
@@ -34,6 +32,7 @@ from nbdock.filetree import Entry, walk_all
 from nbdock.oci import Digest
 from nbdock.packages.closure import Closure
 from nbdock.packages.ignoring import Ignored
+from nbdock.packages.memory import recall, remember
 from nbdock.packages.nix.hosttree import HostTree
 from nbdock.packages.nix.makepath import content_address, source_path
 from nbdock.packages.nix.narwriter import write_nar
@@ -282,13 +281,8 @@ def _list(packages: Sequence[AddedPackage], stop: threading.Event | None = None)
 def _recalled(trees: Iterable[HostTree]) -> Mapping[str, tuple[Digest, int]]:
     """The NARs of those trees that were hashed before, by identity."""
     identities = [tree.identity for tree in trees if tree.is_settled]
-    try:
-        with LayerCache(BlobStore.default()) as cache:
-            found = cache.recall_many(_REMEMBERED, identities)
-    except ContentError:
-        return {}
     known = {}
-    for identity, value in found.items():
+    for identity, value in recall(_REMEMBERED, identities).items():
         digest, _, size = value.decode("ascii", "replace").partition(" ")
         try:
             known[identity] = (Digest("sha256", digest), int(size))
@@ -314,11 +308,5 @@ def _hashed(
 
     size_bytes = write_nar(tree.entries(), sink)
     if tree.is_settled:
-        try:
-            with LayerCache(BlobStore.default()) as cache:
-                cache.remember(
-                    _REMEMBERED, tree.identity, f"{hasher.hexdigest()} {size_bytes}".encode()
-                )
-        except ContentError:
-            pass  # no place to remember in: a read-only home, say
+        remember(_REMEMBERED, {tree.identity: f"{hasher.hexdigest()} {size_bytes}".encode()})
     return Digest.of_hasher(hasher), size_bytes

@@ -55,7 +55,8 @@ from nbdock.errors import (
 )
 from nbdock.oci import Digest
 from nbdock.packages import Closure, realise, resolve_closure
-from nbdock.packages.nix import StorePath, format_hash, source_path
+from nbdock.packages.nix import StorePath, fixed_path, format_hash, source_path
+from nbdock.packages.nix.cache import fetching
 from nbdock.packages.nix.cache.binarycache import BinaryCache, CacheInfo
 from nbdock.packages.nix.cache.fetching import nar_path
 from nbdock.packages.nix.cache.package_set import CachePackageSet
@@ -399,8 +400,6 @@ async def test_forged_content_that_claims_to_vouch_for_itself(
     home: Path, lies: HandmadeCache
 ) -> None:
     """The path is right for the CA field; the NAR is another one, with its own hash and size."""
-    from nbdock.packages.nix import fixed_path
-
     digest = Digest.sha256(b"what was meant")
     path = fixed_path("source", digest)
     lies.add(path, nar_of_file(b"evil"), sign=False, CA=f"fixed:{format_hash(digest)}")
@@ -410,6 +409,32 @@ async def test_forged_content_that_claims_to_vouch_for_itself(
     assert files_of(home) == before
     lies.add(path, nar_of_file(b"what was meant"), sign=False, CA=f"fixed:{format_hash(digest)}")
     await bring(opened(lies.directory, lies), path)
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_content_of_one_path_does_not_vouch_for_another(
+    home: Path, lies: HandmadeCache, together: bool
+) -> None:
+    """The NAR is here, or comes, for a path that it is right for: so only its hash is known."""
+    evil = nar_of_file(b"evil")
+    digest, meant = Digest.sha256(evil), Digest.sha256(b"what was meant")
+    right, wrong = source_path("right", digest), fixed_path("wrong", meant)
+    lies.add(right, evil, sign=False, CA=f"fixed:r:{format_hash(digest)}")
+    lies.add(wrong, evil, sign=False, CA=f"fixed:{format_hash(meant)}")
+    packages = opened(lies.directory, lies)
+    if not together:
+        await bring(packages, right)
+    for _ in range(2):
+        with pytest.raises(DigestMismatchError, match="-wrong is named after content"):
+            await bring(packages, *([right] if together else []), wrong)
+    await bring(packages, right)
+    # What was checked once is not read again.
+    lies.add(wrong, nar_of_file(b"what was meant"), sign=False, CA=f"fixed:{format_hash(meant)}")
+    packages = opened(lies.directory, lies)
+    closure = await bring(packages, wrong)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetching, "check_content", None)
+        await packages.fetch(closure.packages)
 
 
 # Connections

@@ -513,6 +513,20 @@ async def test_paths_that_are_gone_are_no_candidates(
     assert found.root == path_of("tool-2", "aarch64")
 
 
+async def test_a_single_candidate_that_is_gone_is_said_to_be(
+    two_systems: HandmadeCache, tmp_path: Path
+) -> None:
+    """What is missing, and what needs it: not that the package is for another system."""
+    lacking = two_systems.path("lacking-1")
+    broken = two_systems.add("broken-1", nar_of_file(b""), references=[lacking])
+    (tmp_path / "one").write_text(f"{broken}\n")
+    packages = CachePackageSet(two_systems.directory, channel=tmp_path / "one",
+                               trusted_keys=[two_systems.public_key])  # fmt: skip
+    await packages.load()
+    with pytest.raises(PackageNotFoundError, match=rf"has {lacking} .*, which {broken} needs"):
+        await realise([packages.broken])
+
+
 def test_headers(nix: Nix) -> None:
     program = nix.path(nix.build("hello")) / "bin/hello"
     assert header_system(program.read_bytes()[:20]) == host_system()

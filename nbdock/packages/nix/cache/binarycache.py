@@ -18,7 +18,6 @@ import netrc
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from nbdock import settings
@@ -221,10 +220,10 @@ def _logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     own = environment.get("NETRC") or os.path.expanduser("~/.netrc")
     for path in (own, os.path.join(environment.get("NIX_CONF_DIR", "/etc/nix"), "netrc")):
-        if not Path(path).is_file():
-            continue
         try:
             hosts = netrc.netrc(path).hosts
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
             _log.warning("The logins in %s cannot be read: %s", path, error)
             continue

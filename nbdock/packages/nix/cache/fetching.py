@@ -3,10 +3,11 @@
 A NAR that is here is a blob of the image store: uncompressed, under the SHA-256 that its narinfo
 announced and a key signed. It got there whole, with that hash, and with names that cannot lead
 outside of it; nothing before that point is visible, and nothing after it needs to be decompressed
-or verified again. (Why not verify as a layer is written: a lie would be found in the middle of a
-layer, and each layer would decompress again. What it costs: 1.0 to 1.3 times the processor time of
-decompressing xz alone, and reading the NAR later takes a tenth of that. The disk holds it
-uncompressed, as a Nix store does.)
+or verified again. Where no key signed, and the path is to vouch for its content, the NAR is also
+compared with the path, once for each path. (Why not verify as a layer is written: a lie would be
+found in the middle of a layer, and each layer would decompress again. What it costs: 1.0 to 1.3
+times the processor time of decompressing xz alone, and reading the NAR later takes a tenth of that.
+The disk holds it uncompressed, as a Nix store does.)
 
     await fetch_nars(located)
     nar_path(located[0].info)
@@ -21,12 +22,12 @@ import functools
 import hashlib
 import os
 import threading
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited, in_stoppable_worker, in_worker
-from nbdock.content import BlobStore, BlobWriter, open_decompressed, storage_error
+from nbdock.content import BlobStore, open_decompressed, storage_error
 from nbdock.errors import (
     ArchiveError,
     BinaryCacheError,
@@ -36,6 +37,8 @@ from nbdock.errors import (
     PackageNotFoundError,
     SizeMismatchError,
 )
+from nbdock.oci import Digest
+from nbdock.packages.memory import recall, remember
 from nbdock.packages.nix.cache.binarycache import open_transport
 from nbdock.packages.nix.cache.contentaddress import check_content
 from nbdock.packages.nix.cache.lookup import Located, forget_narinfos
@@ -49,6 +52,7 @@ __all__ = ["fetch_nars", "nar_path"]
 
 _CODECS = ("xz", "zstd", "none", "bzip2", "gzip")
 _LOOK_AGAIN_S = 0.1
+_PROVEN = "nix-content"
 # What compression may add to what cannot be compressed.
 _SLACK_BYTES = 1 << 16
 
@@ -76,9 +80,15 @@ async def fetch_nars(located: Iterable[Located], *, progress: Progress | None = 
     TransportError, StorageFullError, ContentError
         A NAR cannot be fetched or kept.
     """
-    missing = await in_worker(_missing, list(located))
-    if not missing:
-        return
+    missing, unproven = await in_worker(_sorted_out, list(located))
+    if missing:
+        await _fetch_all(missing, progress)
+    for one in unproven:
+        async with _judging(one):
+            await _prove(one)
+
+
+async def _fetch_all(missing: list[Located], progress: Progress | None) -> None:
     sizes = [one.narinfo.file_size_bytes or one.info.nar_size_bytes for one in missing]
     tally = Tally("fetching packages", progress, total_bytes=sum(sizes))
     limit = settings.current().connections
@@ -88,14 +98,21 @@ async def fetch_nars(located: Iterable[Located], *, progress: Progress | None = 
         )
 
 
-def _missing(located: list[Located]) -> list[Located]:
-    """Those not here yet, the largest first so that no large one is left for the end."""
-    store, found = BlobStore.default(), {}
+def _sorted_out(located: list[Located]) -> tuple[list[Located], list[Located]]:
+    """Those to be fetched, the largest first so that no large one is left for the end.
+
+    And those whose NAR is here, or comes, on another path's account, though nobody but the path
+    itself vouches for it: that it has the announced hash does not say that it is the path's.
+    """
+    store, found, unproven = BlobStore.default(), {}, []
     for one in located:
-        info = one.info
-        if info.nar_hash not in found and not store.has(info.nar_hash, info.nar_size_bytes):
-            found[info.nar_hash] = _checked(one)
-    return sorted(found.values(), key=lambda one: (-one.info.nar_size_bytes, one.info.nar_hash))
+        nar = (one.info.nar_hash, one.info.nar_size_bytes)
+        if nar not in found and not store.has(*nar):
+            found[nar] = _checked(one)
+        elif not one.is_signed:
+            unproven.append(one)
+    missing = sorted(found.values(), key=lambda one: (-one.info.nar_size_bytes, one.info.nar_hash))
+    return missing, unproven
 
 
 def _checked(one: Located) -> Located:
@@ -122,8 +139,9 @@ def _checked(one: Located) -> Located:
 async def _fetch(transport: Transport, one: Located, progress: TransferProgress) -> None:
     """Fetch one NAR, unless another thread or process does so in the meantime."""
     address, info = one.cache.nar_address(one.narinfo), one.info
-    async with _only_one(info):
+    async with _only_one(info), _judging(one):
         if await in_worker(nar_path, info):
+            await _prove(one)
             return
         try:
             if one.cache.directory:
@@ -145,17 +163,23 @@ async def _fetch(transport: Transport, one: Located, progress: TransferProgress)
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file)
-        except (ArchiveError, DigestMismatchError, SizeMismatchError) as error:
-            # What the narinfo says of the file may be out of date: it is asked for again.
-            await in_worker(forget_narinfos, [one])
-            if str(info.path) not in error.message:
-                error.message = f"{info.path} from {one.cache.shown}: {error.message}"
-            raise
         except HttpStatusError as error:
             if error.status not in {403, 404, 410}:
                 raise
             await in_worker(forget_narinfos, [one])
             raise _gone(one) from error
+
+
+@contextlib.asynccontextmanager
+async def _judging(one: Located) -> AsyncIterator[None]:
+    """Where a NAR is not as it should be, its narinfo may be out of date: it is asked for again."""
+    try:
+        yield
+    except (ArchiveError, DigestMismatchError, SizeMismatchError) as error:
+        await in_worker(forget_narinfos, [one])
+        if str(one.info.path) not in error.message:
+            error.message = f"{one.info.path} from {one.cache.shown}: {error.message}"
+        raise
 
 
 def _gone(one: Located) -> PackageNotFoundError:
@@ -192,39 +216,65 @@ async def _keep(one: Located, file: str) -> None:
 
 def _keep_now(one: Located, file: str, stop: threading.Event) -> None:
     """Decompress a NAR into the store, checking all there is to check on the way."""
-    info = one.info
+    info, codec = one.info, one.narinfo.compression
     if not one.is_signed:
-        with contextlib.closing(_pieces(one, file, stop)) as pieces:
-            check_content(info, pieces)
+        _prove_now(one, file, codec, stop)
     with (
         BlobStore.default().writer() as blob,
-        contextlib.closing(_pieces(one, file, stop)) as pieces,
+        contextlib.closing(_pieces(one, file, codec, stop)) as pieces,
     ):
-        for _ in read_nar(_written(pieces, blob)):
+        for _ in read_nar(_passed(pieces, blob.write)):
             pass
         try:
             blob.commit(info.nar_hash, expected_size_bytes=info.nar_size_bytes)
         except DigestMismatchError as error:
-            raise DigestMismatchError(
-                f"The NAR of {info.path} from {one.cache.shown} has the hash {error.actual}, "
-                f"not {info.nar_hash} as announced.",
-                digest=str(info.nar_hash),
-                actual=error.actual,
-                hint="It is damaged or forged; it was not used. Another cache may have it.",
-            ) from None
+            raise _other_nar(one, error.actual) from None
 
 
-def _written(pieces: Iterable[bytes], blob: BlobWriter) -> Iterator[bytes]:
+def _other_nar(one: Located, actual: object) -> DigestMismatchError:
+    return DigestMismatchError(
+        f"The NAR of {one.info.path} from {one.cache.shown} has the hash {actual}, "
+        f"not {one.info.nar_hash} as announced.",
+        digest=str(one.info.nar_hash),
+        actual=str(actual),
+        hint="It is damaged or forged; it was not used. Another cache may have it.",
+    )
+
+
+def _passed(pieces: Iterable[bytes], sink: Callable[[bytes], object]) -> Iterator[bytes]:
     for piece in pieces:
-        blob.write(piece)
+        sink(piece)
         yield piece
 
 
-def _pieces(one: Located, file: str, stop: threading.Event) -> Generator[bytes, None, None]:
+async def _prove(one: Located) -> None:
+    """Make sure that the NAR that is here is what the path promises, if only the path does."""
+    if not one.is_signed:
+        stop = threading.Event()
+        path = str(BlobStore.default().path_of(one.info.nar_hash))
+        await in_stoppable_worker(stop, _prove_now, one, path, "none", stop)
+
+
+def _prove_now(one: Located, file: str, codec: str, stop: threading.Event) -> None:
+    """The same of a file; what has the announced hash need not be looked at again."""
+    info = one.info
+    key = f"{info.path} {info.content_address} {info.nar_hash}"
+    if recall(_PROVEN, [key]):
+        return
+    hasher = hashlib.sha256()
+    with contextlib.closing(_pieces(one, file, codec, stop)) as pieces:
+        check_content(info, _passed(pieces, hasher.update))
+    actual = Digest.of_hasher(hasher)
+    if actual != info.nar_hash:
+        raise _other_nar(one, actual)
+    remember(_PROVEN, {key: b"1"})
+
+
+def _pieces(
+    one: Located, file: str, codec: str, stop: threading.Event
+) -> Generator[bytes, None, None]:
     try:
-        stream = open_decompressed(
-            file, codec=one.narinfo.compression, limit_bytes=one.info.nar_size_bytes
-        )
+        stream = open_decompressed(file, codec=codec, limit_bytes=one.info.nar_size_bytes)
     except FileNotFoundError as error:
         raise _gone(one) from error
     except OSError as error:

@@ -22,15 +22,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited, in_worker
-from nbdock.content import BlobStore, LayerCache
 from nbdock.errors import (
     BinaryCacheError,
-    ContentError,
     NbdockError,
     PackageNotFoundError,
     SignatureError,
     TransportError,
 )
+from nbdock.packages.memory import recall, remember
 from nbdock.packages.nix.cache.binarycache import BinaryCache, CacheInfo, open_transport
 from nbdock.packages.nix.cache.narinfo import NarInfo
 from nbdock.packages.nix.cache.signatures import TrustedKeys
@@ -173,7 +172,7 @@ class CacheLookup:
         found: dict[StorePath, Located] = {}
         for cache in self._ordered or self.caches:
             keys = {} if cache.directory else {_key(cache, p): p for p in paths if p not in found}
-            for key, text in _recall(_NARINFOS, keys).items():
+            for key, text in recall(_NARINFOS, keys).items():
                 mark, _, said = text.partition(b"\n")
                 try:
                     found[keys[key]] = self._verified(cache, said, keys[key], mark=mark)
@@ -210,7 +209,7 @@ class CacheLookup:
         finally:
             # Also when one of them failed: the others need not be asked for again.
             if heard:
-                await in_worker(_remember, _NARINFOS, heard)
+                await in_worker(remember, _NARINFOS, heard)
 
     async def _ask_for(
         self,
@@ -314,7 +313,7 @@ async def _cache_info(cache: BinaryCache, transport: Transport) -> CacheInfo:
     """What a cache says of itself, asked for when what is remembered is old."""
     if cache.directory:
         return await cache.info(transport)
-    known = (await in_worker(_recall, _INFOS, [cache.key])).get(cache.key)
+    known = (await in_worker(recall, _INFOS, [cache.key])).get(cache.key)
     old: CacheInfo | None = None
     try:
         if known is not None:
@@ -332,30 +331,14 @@ async def _cache_info(cache: BinaryCache, transport: Transport) -> CacheInfo:
         _log.warning("%s cannot be asked; using what it said before. %s", cache.shown, error)
         return old
     text = json.dumps([time.time(), *dataclasses.astuple(info)])
-    await in_worker(_remember, _INFOS, {cache.key: text.encode()})
+    await in_worker(remember, _INFOS, {cache.key: text.encode()})
     return info
 
 
 def forget_narinfos(located: Iterable[Located]) -> None:
     """Ask anew the next time: what was said of these did not come true."""
-    _remember(_NARINFOS, {_key(one.cache, one.info.path): b"" for one in located})
+    remember(_NARINFOS, {_key(one.cache, one.info.path): b"" for one in located})
 
 
 def _key(cache: BinaryCache, path: StorePath) -> str:
     return f"{cache.key}:{path.hash_part}"
-
-
-def _recall(kind: str, keys: Iterable[str]) -> Mapping[str, bytes]:
-    try:
-        with LayerCache(BlobStore.default()) as memory:
-            return memory.recall_many(kind, keys)
-    except ContentError:
-        return {}  # no place to remember in (a read-only home, say): looking up needs none
-
-
-def _remember(kind: str, values: Mapping[str, bytes]) -> None:
-    try:
-        with LayerCache(BlobStore.default()) as memory:
-            memory.remember_many(kind, values)
-    except ContentError:
-        pass

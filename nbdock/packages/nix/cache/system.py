@@ -12,9 +12,9 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from nbdock.concurrency import in_worker
-from nbdock.content import BlobStore, LayerCache
-from nbdock.errors import ContentError, PackageNotFoundError
+from nbdock.errors import PackageNotFoundError
 from nbdock.filetree import EntryKind
+from nbdock.packages.memory import recall, remember
 from nbdock.packages.nix.cache.channelnames import Choice
 from nbdock.packages.nix.cache.fetching import fetch_nars, nar_path
 from nbdock.packages.nix.cache.lookup import CacheLookup, Located
@@ -81,8 +81,8 @@ async def choose(
             try:
                 closure = await lookup.closure([path])
             except PackageNotFoundError as error:
-                if found == [choice] and choice.paths == (path,):
-                    raise
+                if len(found) == len(choice.paths) == 1:
+                    raise  # which says what is missing, and what needs it
                 _log.info("%s", error)  # deleted, or never built: another one may be there
                 continue
             its = await _system_of(closure.values())
@@ -112,10 +112,10 @@ async def choose(
 async def _system_of(closure: Iterable[Located]) -> str:
     """The system of the smallest path that says; always in the same order, whatever is known."""
     ordered = sorted(closure, key=lambda one: (one.info.nar_size_bytes, one.info.path))
-    known = await in_worker(_recall, [str(one.info.nar_hash) for one in ordered])
+    said = await in_worker(recall, _SYSTEMS, [str(one.info.nar_hash) for one in ordered])
     for one in ordered:
-        found = known.get(str(one.info.nar_hash))
-        if found is None:
+        found = said.get(str(one.info.nar_hash), b"").decode("ascii", "replace")
+        if not found:
             await fetch_nars([one])
             found = await in_worker(_look_into, one)
         if found != _NONE:
@@ -134,22 +134,5 @@ def _look_into(one: Located) -> str:
                 if system := header_system(head):
                     found = system
                     break
-        _remember({str(one.info.nar_hash): found.encode()})
+        remember(_SYSTEMS, {str(one.info.nar_hash): found.encode()})
     return found
-
-
-def _recall(keys: Iterable[str]) -> dict[str, str]:
-    try:
-        with LayerCache(BlobStore.default()) as memory:
-            said = memory.recall_many(_SYSTEMS, keys)
-            return {key: value.decode("ascii", "replace") for key, value in said.items()}
-    except ContentError:
-        return {}
-
-
-def _remember(values: dict[str, bytes]) -> None:
-    try:
-        with LayerCache(BlobStore.default()) as memory:
-            memory.remember_many(_SYSTEMS, values)
-    except ContentError:
-        pass
