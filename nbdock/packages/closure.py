@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from nbdock.concurrency import in_worker
+from nbdock.concurrency import gather_limited, in_worker
+from nbdock.errors import PackageError
 from nbdock.packages.local import list_together
 from nbdock.packages.package import Package, PackageSet, Progress
 
@@ -123,13 +123,37 @@ async def resolve_closure(
         if package.package_set is not None:
             by_set.setdefault(id(package.package_set), []).append(package)
             sets[id(package.package_set)] = package.package_set
-    parts = await asyncio.gather(*(sets[i].closure(members) for i, members in by_set.items()))
+    parts = await gather_limited(
+        [functools.partial(sets[i].closure, members) for i, members in by_set.items()],
+        max(1, len(by_set)),
+    )
     for part in parts:
         every.update({p.key: p for p in part.packages})
         references.update(part.references)
+    if len(by_set) > 1:
+        _refuse_two_contents(every.values())
     return Closure(
         packages=tuple(sorted(every.values(), key=lambda p: p.sort_key)),
         references=references,
         roots=tuple(p.key for p in asked),
         overrides=tuple(pair for part in parts for pair in part.overrides),
     )
+
+
+def _refuse_two_contents(packages: Iterable[Package]) -> None:
+    """Two builds of one store path would be laid over each other, and neither would be whole."""
+    from nbdock.packages.nix.storepackage import StorePackage
+
+    by_root: dict[str, Package] = {}
+    for package in packages:
+        if not isinstance(package, StorePackage):
+            continue
+        other = by_root.setdefault(package.root, package)
+        if other.key != package.key:
+            raise PackageError(
+                f"{package.root} would be in the image with two contents: "
+                f"from {other.package_set!r} and from {package.package_set!r}.",
+                package=package.root,
+                hint="It was built twice, with different results. Take all that needs it from one "
+                "of them.",
+            )
