@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -63,7 +62,8 @@ class Ignored:
             yield item
 
     def _matches(self, path: bytes) -> bool:
-        text = os.fsdecode(path)
+        # Not os.fsdecode: the same patterns leave out the same files in every locale.
+        text = path.decode("utf-8", "surrogateescape")
         return bool(self._names.match(text.rpartition("/")[2]) or self._paths.match(text))
 
 

@@ -322,3 +322,18 @@ def test_devices_and_pipes_stay_what_they_are(app: Path) -> None:
     os.mkfifo(app / "pipe", 0o600)
     (entry,) = [e for e in directory(app).entries() if e.path == b"pipe"]
     assert (entry.kind, entry.mode) == (EntryKind.FIFO, 0o644)
+
+
+def test_what_is_ignored_does_not_depend_on_the_locale(app: Path) -> None:
+    (app / "é1").write_text("x")
+    program = (
+        "import sys; from nbdock.packages import directory; "
+        "entries = directory(sys.argv[1], ignore=['\\xe9?']).entries(); "
+        "print(any(b'\\xc3' in entry.path for entry in entries))"
+    )
+    old = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(app)], env={**os.environ, **old},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout == "False\n"

@@ -179,7 +179,8 @@ def nix_text(text: str) -> str:
     >>> print(nix_text('a "b" ${c} \\'))
     "a \"b\" \${c} \\"
     """
-    return '"' + _PROBLEMS.sub(r"\\\g<0>", text) + '"'
+    # Nix takes a carriage return that is written as such for the end of a line.
+    return '"' + _PROBLEMS.sub(r"\\\g<0>", text).replace("\r", "\\r") + '"'
 
 
 def attribute_path(text: str) -> tuple[str, ...]:
