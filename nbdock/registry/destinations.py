@@ -240,7 +240,8 @@ class Destinations:
         return host.lower() == self._home or host.lower() in self._trusted
 
     def _judge(self, host: str, zone: Zone) -> None:
-        if zone is Zone.FORBIDDEN or zone > (self._home_zone or Zone.WORLD):
+        # No registry is as far inside as what is forbidden.
+        if zone > (self._home_zone or Zone.WORLD):
             raise self._refusal(host, zone)
 
     def _refusal(self, host: str, zone: Zone) -> UnsafeDestinationError:

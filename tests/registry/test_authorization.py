@@ -350,6 +350,24 @@ async def test_a_redirect_takes_no_login_along(fake: FaultyServer, store: BlobSt
     assert not any("authorization" in request.headers for request in other.requests)
 
 
+async def test_a_challenge_of_a_redirects_target_is_not_the_registrys(
+    fake: FaultyServer, store: BlobStore
+) -> None:
+    """It would name a token server of its own, and get the login for the registry."""
+    async with FaultyServer(name="localhost") as other:
+        image = image_of(fake, b"data", guard=guarded('Basic realm="x"', BASIC))
+        fake.script(image.blob_paths[0], redirect(other.url("/blob"), 307))
+        wants = {"WWW-Authenticate": bearer(other, "/steal")}
+        other.script("/blob", answer(401, b"", wants), answer(403, b"", wants))
+        for _ in range(2):
+            async with RegistryClient(credentials=MINE) as client:
+                with pytest.raises(AuthenticationError) as caught:
+                    await client.pull_blob(image.reference, image.layer, store)
+            # Whose login was used says nothing here.
+            assert caught.value.hint == ""
+        assert other.paths() == ["/blob", "/blob"]
+
+
 async def test_a_token_does_not_go_to_redirects(fake: FaultyServer, store: BlobStore) -> None:
     async with FaultyServer(name="localhost") as other:
         with_token = guarded(bearer(fake), "Bearer t")
