@@ -50,6 +50,9 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
     │   └── UploadError
     ├── CommandError                  a build command that failed
     ├── EngineError                   a Docker or Podman engine
+    ├── VmError                       virtual machines
+    │   ├── GuestPartError
+    │   └── LayerDiskError
     └── UnavailableError              a component this machine lacks, or a part not built yet
 """
 
@@ -74,6 +77,7 @@ __all__ = [
     "ContentError",
     "DigestMismatchError",
     "EngineError",
+    "GuestPartError",
     "HttpStatusError",
     "ImageNotFoundError",
     "InvalidDigestError",
@@ -82,6 +86,7 @@ __all__ = [
     "InvalidReferenceError",
     "InvalidStorePathError",
     "InvalidValueError",
+    "LayerDiskError",
     "LayerLimitError",
     "ManifestNotFoundError",
     "MissingArgumentError",
@@ -107,6 +112,7 @@ __all__ = [
     "UnsupportedManifestError",
     "UntrustedCertificateError",
     "UploadError",
+    "VmError",
     "nearest",
 ]  # fmt: skip
 
@@ -469,6 +475,22 @@ class EngineError(NbdockError):
     def __init__(self, message: str, *, socket: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.socket = socket
+
+
+class VmError(NbdockError):
+    """A virtual machine, or what one is made of; `output` is what a program said last, if any."""
+
+    def __init__(self, message: str, *, output: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.output = output
+
+
+class GuestPartError(VmError):
+    """A kernel, module or program for a guest is not there, or not what it should be."""
+
+
+class LayerDiskError(VmError):
+    """A layer could not be made into a disk."""
 
 
 class UnavailableError(NbdockError):

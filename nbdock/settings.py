@@ -188,6 +188,16 @@ class Settings:
     vm_probe_timeout_s: float = 1.0
     """How long the measurement of KVM may take. Seconds."""
 
+    vm_kernel: str = "auto"
+    """Where a guest's kernel comes from: ``host``, ``package``, or ``auto`` for the first of both
+    that can be used. Text."""
+
+    vm_kernel_packages: tuple[str, ...] = ("linux-image-cloud-amd64", "linux-image-virtual")
+    """Packages with a kernel for guests; the first that the package sources have is taken. Text."""
+
+    vm_module_limit_bytes: int = 256 << 20
+    """The largest file of a kernel's package that is read, and the largest module. Bytes."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

@@ -1,10 +1,18 @@
 """Where commands run as root: virtual machines under QEMU, and the parts they are made of."""
 
 from nbdock.vm.accelerator import Accelerator, choose_accelerator, measure_kvm, remember
+from nbdock.vm.kernel import Kernel, guest_kernel, host_kernel, package_kernel
+from nbdock.vm.modules import Module, resolve_modules
 
 __all__ = [  # noqa: RUF022, in order of importance
     "choose_accelerator",
     "Accelerator",
     "measure_kvm",
     "remember",
+    "guest_kernel",
+    "host_kernel",
+    "package_kernel",
+    "Kernel",
+    "Module",
+    "resolve_modules",
 ]
