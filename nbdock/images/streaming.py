@@ -39,7 +39,7 @@ __all__ = ["ImageStream", "stream_layered_image"]
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ImageStream:
-    """An image that is built when it is asked for: iterated over, saved or loaded.
+    """An image that is built when it is asked for: iterated over, saved, loaded or pushed.
 
     ``async for piece in stream`` gives the bytes of its docker-archive. Each time anew, and fast
     when it was built before: layers that are in the store are not made again. Who stops early
@@ -88,6 +88,20 @@ class ImageStream:
     async def load(self, engine: str | None = None, *, progress: Progress | None = None) -> str:
         """Build the image and put it into a running engine, as `Image.load` does."""
         return await (await self.build(progress=progress)).load(engine, progress=progress)
+
+    async def push(
+        self,
+        reference: str | Reference,
+        *,
+        compression: str | None = None,
+        tls_verify: bool = True,
+        progress: Progress | None = None,
+    ) -> Reference:
+        """Build the image and put it into a registry, as `Image.push` does."""
+        image = await self.build(progress=progress)
+        return await image.push(
+            reference, compression=compression, tls_verify=tls_verify, progress=progress
+        )
 
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
         return self.pieces()

@@ -38,6 +38,7 @@ def unload(shell: Any) -> None:
     manager = shell.magics_manager
     for magic in BUILDERS:
         manager.magics["cell"].pop(magic, None)
+    manager.magics["line"].pop("prefetchImage", None)
     registered = manager.registry.pop(BuildMagics.__name__, None)
     if registered in shell.configurables:
         shell.configurables.remove(registered)

@@ -36,7 +36,7 @@ __all__ = ["Made", "Outcome", "build_cell"]
 Made = Image | ImageStream | MergedImages | RootFilesystem
 """What cells make, if they do not only plan."""
 
-_DONE = {"mergeImages": "Merged", "exportImage": "Flattened"}
+_DONE = {"mergeImages": "Merged", "exportImage": "Flattened", "pullImage": "Pulled"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,4 +110,6 @@ async def _deliver(made: Made, flags: BuildFlags, progress: Progress) -> list[st
         names = await made.load(progress=progress)
         shown = names if isinstance(names, str) else " and ".join(names)
         done.append(f"loaded into the engine as {shown}")
+    if flags.push and isinstance(made, Image | ImageStream):
+        done.append(f"pushed as {await made.push(flags.push, progress=progress)}")
     return done

@@ -1,6 +1,7 @@
 """Tab in a build cell: flags, arguments, fields of the configuration, packages, names.
 
     %%buildLayeredImage --d<Tab>      ->  --dry-run
+    %prefetchImage mysql:8 --ar<Tab>  ->  --arch
     maxL<Tab>                         ->  maxLayers =
     config.Work<Tab>                  ->  config.WorkingDir
     contents = [ apt.redis-<Tab>      ->  apt.redis-server, apt.redis-tools, ...
@@ -37,6 +38,7 @@ from nbdock.packages import PackageSet
 __all__ = ["install", "remove"]
 
 _MAGIC = re.compile(r"%%(\w+)(?=\s)")
+_PREFETCH = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%prefetchImage\s(?:.*\s)?(\S*)\Z")
 _MEMBER = re.compile(r"([A-Za-z_]\w*)\.([\w+.-]*)\Z")
 _WORD = re.compile(r"[\w-]*\Z")
 _NAME = re.compile(r"[A-Za-z_][\w'-]*\Z")
@@ -78,11 +80,11 @@ def _complete(namespace: dict[str, object], text: str, magic: str) -> tuple[str,
     if position.is_name:
         if position.inside == ("config",):
             return fragment, [f"{field} = " for field in fields if field not in position.given]
-        if member and member[1] == "config" and not position.inside:
+        known = argument_names(BUILDERS[magic])
+        if member and member[1] == "config" and "config" in known and not position.inside:
             return fragment, [f"config.{field} = " for field in fields]
         if position.inside or member:
             return "", []
-        known = argument_names(BUILDERS[magic])
         return fragment, [f"{name} = " for name in known if name not in position.given]
     names = CellNames(namespace)
     if not member:
@@ -105,9 +107,12 @@ def _matches(shell: Any, context: CompletionContext) -> SimpleMatcherResult:
     lines[-1] = lines[-1][: context.cursor_position]
     text = "\n".join(lines)
     magic = _MAGIC.match(text)
-    if magic is None or magic[1] not in BUILDERS:
+    if prefetch := _PREFETCH.match(lines[-1]):
+        fragment, known = prefetch[1], flag_names("prefetchImage")
+    elif magic is None or magic[1] not in BUILDERS:
         return SimpleMatcherResult(completions=[], suppress=False)
-    fragment, known = _complete(shell.user_ns, text, magic[1])
+    else:
+        fragment, known = _complete(shell.user_ns, text, magic[1])
     # A quoted name matches by what is in its quotes.
     found = sorted(name for name in known if name.replace('"', "").startswith(fragment))[:_MOST]
     return SimpleMatcherResult(

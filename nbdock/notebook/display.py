@@ -6,6 +6,7 @@ The values know nothing of this: `install` tells IPython's formatters. A functio
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,14 @@ from typing import Any
 from IPython.display import DisplayHandle
 
 from nbdock.filetree import EntryKind
-from nbdock.images import Image, ImageStream, MergedImages, RootFilesystem
+from nbdock.images import (
+    Image,
+    ImageStream,
+    MergedImages,
+    MultiPlatformImage,
+    PrefetchedImage,
+    RootFilesystem,
+)
 from nbdock.layering import LayerPlan
 from nbdock.notebook.jobs import Job, JobState
 from nbdock.notebook.progress import line_bundle, updates_displays
@@ -64,6 +72,9 @@ def _image_view(image: Image) -> View:
         advice = f"{plural(len(layers) - shown, 'more layer')}: nbdock.layer_table(image)"
         return ("\u2026", bytes_text(size), share(size, total), "", Cell(advice, muted=True))
 
+    note = ""
+    if isinstance(image, MultiPlatformImage):
+        note = f"image.images has one for each of {', '.join(map(str, image.platforms))}"
     return View(
         image.name or "unnamed image",
         f":{image.tag}" if image.name and image.tag else "",
@@ -73,7 +84,27 @@ def _image_view(image: Image) -> View:
             Column("layer", number=True), *_SIZE, Column("digest", code=True), Column("contents"),
         ),
         rows=shortened(rows, rest),
+        note=note,
     )  # fmt: skip
+
+
+def _prefetched_view(found: PrefetchedImage) -> View:
+    image = found.image
+    facts: tuple[str, ...] = ()
+    if image is not None:
+        size, layers = bytes_text(image.size_bytes), plural(len(image.layers), "layer")
+        facts = (str(image.config.platform), size, layers)
+    arguments = [line.strip() for line in found.nix.splitlines()[1:-1]]
+    cell = [f"%%pullImage -o {_python_name(found.final_image_name)}", *arguments]
+    return View(
+        found.final_image_name, f":{found.final_image_tag}", facts=facts, block="\n".join(cell)
+    )
+
+
+def _python_name(image_name: str) -> str:
+    """A name for Python to bind an image to: the last part of its own."""
+    name = re.sub(r"\W+", "_", image_name.rpartition("/")[2], flags=re.ASCII).strip("_")
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f"image_{name}"
 
 
 def _stream_view(stream: ImageStream) -> View:
@@ -81,7 +112,8 @@ def _stream_view(stream: ImageStream) -> View:
         stream.name,
         f":{stream.tag}" if stream.tag else "",
         facts=("a stream", "built when it is asked for"),
-        note="async for piece in stream; await stream.save(path); await stream.load()",
+        note="async for piece in stream; await stream.save(path); await stream.load(); "
+        "await stream.push(reference)",
     )
 
 
@@ -266,6 +298,7 @@ def _show_job(job: Job[Any]) -> None:
 
 _VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
     (Image, _image_view),
+    (PrefetchedImage, _prefetched_view),
     (ImageStream, _stream_view),
     (MergedImages, _merged_view),
     (RootFilesystem, _rootfs_view),

@@ -1,6 +1,7 @@
-"""The flags of the build magics, the same on each.
+"""The flags of the build magics, the same on each, and of ``%prefetchImage``.
 
     %%buildLayeredImage -o redis --save redis.tar.gz
+    %prefetchImage mysql:8 --arch arm64
 
 Flags are whole words (no abbreviations), quotes are removed, and a misspelled flag is refused with
 the nearest one.
@@ -12,17 +13,31 @@ import argparse
 import dataclasses
 import keyword
 import shlex
+from collections.abc import Mapping
 from typing import NoReturn
 
 from IPython.core.error import UsageError
 
-from nbdock.errors import nearest
+from nbdock.errors import InvalidReferenceError, nearest
+from nbdock.oci import Reference
 
-__all__ = ["BuildFlags", "flag_names", "parse_flags"]
+__all__ = ["BuildFlags", "PrefetchFlags", "flag_names", "parse_flags", "parse_prefetch"]
 
 
-_UNFIT = {"mergeImages": ("--dry-run",), "exportImage": ("--dry-run", "--push")}
-"""Flags that a magic does not have: what plans no layers, what is no image."""
+_UNFIT = {
+    "mergeImages": ("--dry-run", "--push"),
+    "exportImage": ("--dry-run", "--push"),
+    "pullImage": ("--dry-run",),
+}
+"""Flags that a magic does not have: what plans no layers, what is not one image."""
+
+
+_PREFETCH = "prefetchImage"
+_PREFETCH_OPTIONS = (
+    "image-name", "image-tag", "image-digest", "os", "arch", "variant", "final-image-name",
+    "final-image-tag",
+)  # fmt: skip
+"""Those of nix-prefetch-docker, so that a line of it can be pasted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +54,15 @@ class BuildFlags:
     @property
     def delivers(self) -> bool:
         """Whether the image also goes somewhere, which the cell then says."""
-        return self.save is not None or self.load
+        return self.save is not None or self.load or self.push is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class PrefetchFlags:
+    """What stands behind ``%prefetchImage``: arguments of `prefetch_image`, and a name to bind."""
+
+    arguments: Mapping[str, str]
+    output: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,8 +74,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(magic: str) -> _Parser:
+    if magic == _PREFETCH:
+        return _prefetch_parser()
     parser = _Parser(prog=f"%%{magic}", add_help=False, allow_abbrev=False)
-    parser.add_argument("-o", "--output", metavar="NAME", help="also bind the result to NAME")
+    _add_output(parser)
     unfit = _UNFIT.get(magic, ())
     if "--dry-run" not in unfit:
         parser.add_argument("--dry-run", action="store_true", help="show the plan; read no bytes")
@@ -64,6 +89,19 @@ def _parser(magic: str) -> _Parser:
         parser.add_argument("--push", metavar="REFERENCE", help="push it to a registry")
     parser.add_argument("--background", action="store_true", help="return a job at once")
     return parser
+
+
+def _prefetch_parser() -> _Parser:
+    parser = _Parser(prog=f"%{_PREFETCH}", add_help=False, allow_abbrev=False)
+    parser.add_argument("image", nargs="?", help="name, name:tag or name@digest")
+    for option in _PREFETCH_OPTIONS:
+        parser.add_argument(f"--{option}", metavar=option.rpartition("-")[2].upper())
+    _add_output(parser)
+    return parser
+
+
+def _add_output(parser: _Parser) -> None:
+    parser.add_argument("-o", "--output", metavar="NAME", help="also bind the result to NAME")
 
 
 def flag_names(magic: str = "buildImage") -> list[str]:
@@ -80,24 +118,62 @@ def parse_flags(magic: str, line: str) -> BuildFlags:
     UsageError
         An unknown flag (with the nearest), a missing value, or a name that cannot be bound.
     """
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"%%{magic}: {str(error).lower()} in {line!r}") from None
-    found, rest = _parser(magic).parse_known_args(words)
+    found, rest = _parsed(magic, line)
     if rest:
-        close = nearest(rest[0], [f for f in flag_names(magic) if f.startswith("--")], count=1)
-        advice = f"Did you mean {close[0]}?" if close else f"Flags: {', '.join(flag_names(magic))}."
-        if not rest[0].startswith("-"):
-            advice = f"To bind the result to a name, write -o {rest[0]}."
-        raise UsageError(f"%%{magic} has no flag {rest[0]!r}. {advice}")
-    name = found.output
-    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
-        raise UsageError(f"%%{magic} -o: {name!r} is not a name that Python can bind.")
+        raise _unknown(
+            f"%%{magic}", magic, rest[0], f"To bind the result to a name, write -o {rest[0]}."
+        )
     flags = BuildFlags(**vars(found))
     for flag, value in (("--save", flags.save), ("--push", flags.push)):
         if value is not None and not value.strip():
             raise UsageError(f"%%{magic} {flag} is empty.")
-    if flags.dry_run and (flags.delivers or flags.push):
+    if flags.push is not None:
+        try:
+            Reference.parse(flags.push)
+        except InvalidReferenceError as error:
+            # Before anything is built that then could not be pushed.
+            raise UsageError(f"%%{magic} --push: {error}") from None
+    if flags.dry_run and flags.delivers:
         raise UsageError(f"%%{magic}: --dry-run builds nothing to save, load or push.")
     return flags
+
+
+def parse_prefetch(line: str) -> PrefetchFlags:
+    """The image and the flags in the line of ``%prefetchImage``, those of nix-prefetch-docker.
+
+    Raises
+    ------
+    UsageError
+        An unknown flag (with the nearest), a missing value, no image or two.
+    """
+    found, rest = _parsed(_PREFETCH, line)
+    if rest:
+        raise _unknown(f"%{_PREFETCH}", _PREFETCH, rest[0], "It takes one image, such as mysql:8.")
+    given = {name: value for name, value in vars(found).items() if value is not None}
+    output, image = given.pop("output", None), given.pop("image", None)
+    if (image is None) == ("image_name" not in given):
+        raise UsageError(f"%{_PREFETCH} takes one image, for example %{_PREFETCH} mysql:8")
+    return PrefetchFlags({"image_name": image, **given} if image else given, output)
+
+
+def _parsed(magic: str, line: str) -> tuple[argparse.Namespace, list[str]]:
+    """What the parser makes of a line, and the words that it does not know."""
+    parser = _parser(magic)
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"{parser.prog}: {str(error).lower()} in {line!r}") from None
+    found, rest = parser.parse_known_args(words)
+    name = found.output
+    if not rest and name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise UsageError(f"{parser.prog} -o: {name!r} is not a name that Python can bind.")
+    return found, rest
+
+
+def _unknown(shown: str, magic: str, word: str, otherwise: str) -> UsageError:
+    flags = flag_names(magic)
+    close = nearest(word, [flag for flag in flags if flag.startswith("--")], count=1)
+    advice = f"Did you mean {close[0]}?" if close else f"Flags: {', '.join(flags)}."
+    if not word.startswith("-"):
+        advice = otherwise
+    return UsageError(f"{shown} has no flag {word!r}. {advice}")

@@ -15,13 +15,13 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from nbdock.errors import UnavailableError
+from nbdock.images import PrefetchedImage, prefetch_image
 from nbdock.layering import LayerPlan
 from nbdock.nixlang import parse
 from nbdock.notebook.building import Made, Outcome, build_cell
-from nbdock.notebook.flags import parse_flags
+from nbdock.notebook.flags import parse_flags, parse_prefetch
 from nbdock.notebook.jobs import Job
 from nbdock.notebook.names import CellNames
 from nbdock.notebook.progress import run_with_progress
@@ -78,7 +78,8 @@ class BuildMagics(Magics):
             contents = [ apt.redis-server ];
             config.Cmd = [ "/usr/bin/redis-server" ];
 
-        Then `async for piece in redis`, `await redis.save("redis.tar")`, `await redis.load()`.
+        Then `async for piece in redis`, `await redis.save("redis.tar")`, `await redis.load()`,
+        `await redis.push("localhost:5000/team/redis:1")`.
 
         Flags: -o NAME (bind the result), --dry-run (only the plan), --save PATH, --load (into a
         Docker or Podman engine), --push REFERENCE, --background (a job).
@@ -94,7 +95,7 @@ class BuildMagics(Magics):
             [ redis hello ]
 
         Flags: -o NAME (bind the result), --save PATH, --load (into a Docker or Podman engine),
-        --push REFERENCE, --background (a job).
+        --background (a job).
         """
         return self._build("mergeImages", line, cell)
 
@@ -138,13 +139,43 @@ class BuildMagics(Magics):
         """
         return self._build("streamNixShellImage", line, cell)
 
+    @no_var_expand
+    @cell_magic
+    def pullImage(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
+        """Pull an image from a registry, Docker Hub by default.
+
+            %%pullImage -o mysql
+            imageName = "mysql";
+            imageTag = "8";
+
+        `%prefetchImage mysql:8` gives a cell that always pulls the image of today.
+
+        Flags: -o NAME (bind the result), --save PATH, --load (into a Docker or Podman engine),
+        --push REFERENCE (a copy into another registry), --background (a job).
+        """
+        return self._build("pullImage", line, cell)
+
+    @line_magic
+    def prefetchImage(self, line: str) -> PrefetchedImage:  # noqa: N802 - as the function in cells
+        """Find out what to write for `%%pullImage`, so that it always pulls the image of today.
+
+            %prefetchImage mysql:8
+            %prefetchImage --image-name mysql --image-tag 8 --arch x86_64 --os linux
+
+        Flags: those of nix-prefetch-docker (--image-name, --image-tag, --image-digest, --os,
+        --arch, --final-image-name, --final-image-tag), --variant, -o NAME (bind the result).
+        """
+        flags = parse_prefetch(line)
+        given: dict[str, Any] = dict(flags.arguments)
+        found = run_with_progress(
+            lambda report: prefetch_image(**given, progress=report), done=lambda _: "Prefetched"
+        )
+        if flags.output:
+            self.shell.user_ns[flags.output] = found
+        return found
+
     def _build(self, magic: str, line: str, cell: str) -> object:
         flags = parse_flags(magic, line)
-        if flags.push:
-            raise UnavailableError(
-                "--push is not in this version of nbdock.",
-                hint="Save the image with --save PATH, and push it with skopeo copy.",
-            )
         expression = parse(cell)
         names = CellNames(self.shell.user_ns)
 
@@ -153,7 +184,8 @@ class BuildMagics(Magics):
 
         if flags.background:
             return self._start(work, flags.output, name=flags.output or magic)
-        outcome = run_with_progress(work, done=lambda made: made.summary, always=flags.delivers)
+        always = flags.delivers or magic == "pullImage"
+        outcome = run_with_progress(work, done=lambda made: made.summary, always=always)
         if flags.output:
             self.shell.user_ns[flags.output] = outcome.result
         return outcome.result

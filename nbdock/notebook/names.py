@@ -17,24 +17,38 @@ from nbdock.images import (
     export_image,
     from_cell,
     merge_images,
+    prefetch_image,
+    pull_image,
     stream_layered_image,
     stream_nix_shell_image,
 )
 from nbdock.nixlang import takes_keywords
 from nbdock.packages import PackageSet, apt, directory, script, text_file
 
-__all__ = ["BUILDERS", "LISTS", "CellNames", "DockerTools", "default_apt", "open_nixpkgs"]
+__all__ = [
+    "BUILDERS",
+    "FUNCTIONS",
+    "LISTS",
+    "CellNames",
+    "DockerTools",
+    "default_apt",
+    "open_nixpkgs",
+]
 
 BUILDERS: Mapping[str, Callable[..., Any]] = {
     "buildImage": build_image,
     "buildLayeredImage": build_layered_image,
     "streamLayeredImage": stream_layered_image,
+    "pullImage": pull_image,
     "mergeImages": merge_images,
     "exportImage": export_image,
     "buildNixShellImage": build_nix_shell_image,
     "streamNixShellImage": stream_nix_shell_image,
 }
 """The functions that cells begin with or call, by dockerTools' names."""
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {**BUILDERS, "prefetchImage": prefetch_image}
+"""All that cells call with a set of arguments."""
 
 LISTS = {"mergeImages": "images"}
 """Those that take a list in place of a set, and the argument that it is."""
@@ -96,13 +110,13 @@ class DockerTools(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         if name in _HELPERS:
             return getattr(packages, _HELPERS[name])
-        return BUILDERS[name]
+        return FUNCTIONS[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*BUILDERS, *_HELPERS))
+        return iter((*FUNCTIONS, *_HELPERS))
 
     def __len__(self) -> int:
-        return len(BUILDERS) + len(_HELPERS)
+        return len(FUNCTIONS) + len(_HELPERS)
 
 
 class CellNames(Mapping[str, object]):

@@ -3,8 +3,8 @@
 Looking a package up needs its set's index, which may be a download away. Evaluation is plain code:
 it runs in a thread, and when it comes to the name of a set it waits there until the set has loaded
 on the core's loop, where progress is reported and an interrupt stops it. A set that the cell does
-not name, or names only in a comment or a text, is never loaded. A build function that the cell
-calls, as in ``fromImage = buildImage { ... };``, is waited for in the same way.
+not name, or names only in a comment or a text, is never loaded. A function that the cell calls, as
+in ``fromImage = pullImage { ... };``, is waited for in the same way.
 
     arguments = await read_cell(parse(cell), CellNames(shell.user_ns), magic="buildImage")
 """
@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 from nbdock.concurrency import in_worker
 from nbdock.errors import ArgumentTypeError
-from nbdock.images import from_cell
+from nbdock.images import PrefetchedImage, cell_name, from_cell
 from nbdock.nixlang import CellArguments, Expression, read_arguments, takes_keywords
-from nbdock.notebook.names import BUILDERS, LISTS, CellNames, DockerTools, open_nixpkgs
+from nbdock.notebook.names import BUILDERS, FUNCTIONS, LISTS, CellNames, DockerTools, open_nixpkgs
 from nbdock.packages import PackageSet, Progress
 
 __all__ = ["call_builder", "read_cell"]
@@ -60,8 +60,8 @@ async def read_cell(
 async def call_builder(
     magic: str, arguments: Mapping[str, object], *, progress: Progress | None, where: str
 ) -> Any:
-    """What a build function makes of a cell's arguments; `where` is its name in errors."""
-    function = BUILDERS[magic]
+    """What a function makes of a cell's arguments; `where` is its name in errors."""
+    function = FUNCTIONS[magic]
     given: dict[str, Any] = from_cell(function, arguments, magic=where)
     if inspect.iscoroutinefunction(inspect.unwrap(function)):
         return await function(**given, progress=progress)
@@ -113,9 +113,9 @@ class _LoadingNames(Mapping[str, object]):
             return self._packages(value)
         if value is open_nixpkgs:
             return takes_keywords(lambda **given: self._packages(open_nixpkgs(**given)))
-        if name in BUILDERS and value is BUILDERS[name]:
-            return self._builder(name)
-        return value
+        if name in FUNCTIONS and value is FUNCTIONS[name]:
+            return self._function(name)
+        return _in_cell(value)
 
     def _packages(self, packages: PackageSet) -> object:
         # What `pkgs.dockerTools` gives needs no package, so no index either.
@@ -130,7 +130,7 @@ class _LoadingNames(Mapping[str, object]):
         """``dockerTools``, whatever the notebook calls so."""
         return _LoadingNames(DockerTools(), self._core, with_tools=False)
 
-    def _builder(self, name: str) -> Callable[[Any], object]:
+    def _function(self, name: str) -> Callable[[Any], object]:
         def build(argument: Any) -> object:
             given = argument
             if name in LISTS and isinstance(argument, list):
@@ -142,7 +142,8 @@ class _LoadingNames(Mapping[str, object]):
                     argument="",
                 )
             progress = self._core.progress
-            return self._core.wait(lambda: call_builder(name, given, progress=progress, where=name))
+            made = self._core.wait(lambda: call_builder(name, given, progress=progress, where=name))
+            return _in_cell(made)
 
         build.__name__ = name
         return build
@@ -152,6 +153,13 @@ class _LoadingNames(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _in_cell(value: object) -> object:
+    """A value as cells have it: a pin is the set of arguments that it is in Nix."""
+    if isinstance(value, PrefetchedImage):
+        return {cell_name(name): argument for name, argument in value.arguments.items()}
+    return value
 
 
 class _PackagesAndTools:

@@ -60,6 +60,8 @@ class View:
         A long identifier, whole, on a line of its own.
     columns, rows
         The table.
+    block
+        Lines to be copied, as they stand.
     note
         The last line: what is not shown and how to get it.
     """
@@ -70,13 +72,15 @@ class View:
     code: str = ""
     columns: Sequence[Column] = ()
     rows: Sequence[Sequence[str | Cell]] = ()
+    block: str = ""
     note: str = ""
 
     def text(self) -> str:
         """The view as plain text, for terminals, diffs and screen readers."""
         head = [self.heading + self.subheading, ", ".join(self.facts), self.code]
         table = self._text_table() if self.rows else ""
-        parts = ("\n".join(_plain(line) for line in head if line), table, _plain(self.note))
+        block = "\n".join(map(_plain, self.block.splitlines()))
+        parts = ("\n".join(_plain(line) for line in head if line), table, block, _plain(self.note))
         return "\n\n".join(part for part in parts if part)
 
     def html(self) -> str:
@@ -92,6 +96,10 @@ class View:
             parts.append(f'<div style="{_MUTED};{_CODE}">{_escaped(self.code)}</div>')
         if self.rows:
             parts.append(self._html_table())
+        if self.block:
+            lines = "\n".join(map(_escaped, self.block.splitlines()))
+            # One click selects all of it.
+            parts.append(f'<pre style="margin:8px 0;user-select:all;{_CODE}">{lines}</pre>')
         if self.note:
             parts.append(f'<div style="{_MUTED}">{_escaped(self.note)}</div>')
         return f'<div style="overflow-x:auto">{"".join(parts)}</div>'

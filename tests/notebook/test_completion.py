@@ -24,6 +24,15 @@ def complete(cells, text: str) -> list[str]:
         ("%%buildLayeredImage -o x --s", ["%%buildLayeredImage -o x --save"]),
         ("%%buildLayeredImage\nmaxL", ["maxLayers = "]),
         ("%%buildLayeredImage\nname = \"x\";\n  maxL", ["  maxLayers = "]),
+        ("%%pullImage\nimageD", ["imageDigest = "]),
+        ("%%pullImage\nconfig.Wor", []),
+        ("%%buildImage\nfromImage = pullI", ["fromImage = pullImage"]),
+        ("%%pullImage\ndockerTools.pre", []),
+        ("%%buildImage\nfromImage = pullImage (dockerTools.pre", [
+            "fromImage = pullImage (dockerTools.prefetchImage",
+        ]),
+        ("%prefetchImage --image-n", ["%prefetchImage --image-name"]),
+        ("pin = %prefetchImage mysql:8 --ar", ["pin = %prefetchImage mysql:8 --arch"]),
         ("%%buildImage\nname = \"x\"; copy", ["name = \"x\"; copyToRoot = "]),
         ("%%buildLayeredImage\ncontents = [ apt.redis-", [
             "contents = [ apt.redis-server", "contents = [ apt.redis-tools",

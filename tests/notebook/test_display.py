@@ -19,7 +19,7 @@ from nbdock.oci import Descriptor, Digest, History, ImageConfig, Manifest, Media
 
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)"> \x1b[31m& \' "'
 SHOWN = EVIL.replace("\x1b", "\ufffd")
-ALLOWED = {"div", "span", "strong", "table", "thead", "tbody", "tr", "th", "td"}
+ALLOWED = {"div", "span", "strong", "pre", "table", "thead", "tbody", "tr", "th", "td"}
 
 
 class Checker(HTMLParser):
@@ -161,9 +161,9 @@ def test_hostile_names_are_only_text(cells, packages) -> None:
 def test_a_hostile_view() -> None:
     view = View(
         EVIL, EVIL, facts=[EVIL], code=EVIL, columns=[Column(EVIL)],
-        rows=[[Cell(EVIL, title=EVIL)], [EVIL]], note=EVIL,
+        rows=[[Cell(EVIL, title=EVIL)], [EVIL]], note=EVIL, block=f"{EVIL}\n{EVIL}",
     )  # fmt: skip
-    assert checked(view.html()).count("alert(1)") == 8
+    assert checked(view.html()).count("alert(1)") == 10
     assert "\x1b" not in view.text()
 
 

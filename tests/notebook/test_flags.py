@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from IPython.core.error import UsageError
 
-from nbdock.notebook.flags import BuildFlags, flag_names, parse_flags
+from nbdock.notebook.flags import (
+    BuildFlags,
+    PrefetchFlags,
+    flag_names,
+    parse_flags,
+    parse_prefetch,
+)
 
 
 def test_no_flags() -> None:
@@ -52,6 +58,7 @@ def test_each_flag(line: str, flags: BuildFlags) -> None:
         ("-o ''", "'' is not a name"),
         ("--save ''", "--save is empty"),
         ("--push ' '", "--push is empty"),
+        ("--push UP", "Write 'up'"),
         ("--load=yes", "ignored explicit argument"),
         ("--save 'x.tar", "no closing quotation"),
         ("--dry-run --save x", "--dry-run builds nothing to save, load or push"),
@@ -70,3 +77,50 @@ def test_the_flags_are_listed() -> None:
     assert flag_names() == [
         "-o", "--output", "--dry-run", "--save", "--load", "--push", "--background",
     ]  # fmt: skip
+
+
+def test_flags_that_a_magic_cannot_have() -> None:
+    assert "--dry-run" not in flag_names("pullImage")
+    assert "--push" in flag_names("pullImage")
+    assert "--push" not in flag_names("mergeImages")
+    with pytest.raises(UsageError, match="%%pullImage has no flag '--dry-run'"):
+        parse_flags("pullImage", "--dry-run")
+
+
+@pytest.mark.parametrize(
+    ("line", "flags"),
+    [
+        ("mysql:8", PrefetchFlags({"image_name": "mysql:8"})),
+        ("mysql:8 -o pin", PrefetchFlags({"image_name": "mysql:8"}, "pin")),
+        (
+            "--image-name mysql --image-tag 8 --arch x86_64 --os linux",
+            PrefetchFlags({"image_name": "mysql", "image_tag": "8", "arch": "x86_64",
+                           "os": "linux"}),
+        ),
+        (
+            "mysql --final-image-name eu.gcr.io/p/mysql --final-image-tag prod --variant v8",
+            PrefetchFlags({"image_name": "mysql", "final_image_name": "eu.gcr.io/p/mysql",
+                           "final_image_tag": "prod", "variant": "v8"}),
+        ),
+    ],
+)  # fmt: skip
+def test_the_line_of_prefetch_image(line: str, flags: PrefetchFlags) -> None:
+    assert parse_prefetch(line) == flags
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "%prefetchImage takes one image, for example %prefetchImage mysql:8"),
+        ("mysql --image-name redis", "takes one image"),
+        ("mysql 8", "%prefetchImage has no flag '8'. It takes one image, such as mysql:8."),
+        ("mysql --arc arm64", "Did you mean --arch?"),
+        ("mysql --os", "%prefetchImage: argument --os: expected one argument"),
+        ("mysql -o 1", "%prefetchImage -o: '1' is not a name"),
+        ("'mysql", "%prefetchImage: no closing quotation"),
+    ],
+)
+def test_a_wrong_line_of_prefetch_image(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_prefetch(line)
+    assert message in str(caught.value)

@@ -18,7 +18,6 @@ from nbdock.errors import (
     LayerLimitError,
     MissingArgumentError,
     PackageNotFoundError,
-    UnavailableError,
     UndefinedNameError,
     UnknownArgumentError,
 )
@@ -180,10 +179,9 @@ def test_failing_commands_show_their_output(cells) -> None:
     assert "no such" in cells.rendered(error)
 
 
-def test_push_is_refused_before_anything_is_built(cells, nbdock_home) -> None:
-    error = cells.error(f"%%buildImage --push localhost/x{HELLO}")
-    assert isinstance(error, UnavailableError)
-    assert "skopeo copy" in cells.rendered(error)
+def test_a_wrong_push_is_refused_before_anything_is_built(cells, nbdock_home, capsys) -> None:
+    assert cells.run(f"%%buildImage --push localhost//x{HELLO}").error_in_exec is not None
+    assert "a part between two slashes is empty" in capsys.readouterr().err
     assert not list(nbdock_home.rglob("*"))
 
 

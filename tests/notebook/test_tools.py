@@ -215,7 +215,8 @@ TABLES = {
         "%%streamLayeredImage\n" + HELLO,
         (
             "hello:1\na stream, built when it is asked for\n\n"
-            "async for piece in stream; await stream.save(path); await stream.load()"
+            "async for piece in stream; await stream.save(path); await stream.load(); "
+            "await stream.push(reference)"
         ),
     ),
     "merge": (

@@ -41,8 +41,8 @@ def _digest(data: bytes) -> str:
 
 @contextlib.contextmanager
 def stalling_registry() -> Iterator[StallingRegistry]:
-    """Run one on a free loopback port; its image is ``HOST/slow:1``."""
-    tar = layer({"noise": random.Random(1).randbytes(3_000_000)})
+    """Run one on a free loopback port; its image is ``HOST/slow:1``, and always another."""
+    tar = layer({"noise": random.randbytes(3_000_000)})
     packed = gzip.compress(tar, 1, mtime=0)
     config = json.dumps(
         {"architecture": "amd64", "os": "linux",
