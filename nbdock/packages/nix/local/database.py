@@ -13,6 +13,7 @@ for readers takes them as they are.
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import shutil
 import sqlite3
@@ -153,22 +154,26 @@ class StoreDatabase:
         references: list[tuple[Any, ...]],
         others: list[tuple[Any, ...]],
     ) -> dict[StorePath, PathInfo]:
-        texts: dict[int, str] = {row[0]: row[1] for row in (*rows, *others)}
-        paths = {number: self._path(text) for number, text in texts.items()}
-        referred: dict[int, list[int]] = {row[0]: [] for row in rows}
+        # Closures have many references: in the order of what they lead to, none has to be sorted.
+        every = sorted((*rows, *others), key=operator.itemgetter(1))
+        paths = {row[0]: self._path(row[1]) for row in every}
+        referrers: dict[int, list[int]] = {number: [] for number in paths}
         for referrer, reference in references:
-            referred[referrer].append(reference)
+            referrers[reference].append(referrer)
+        referred: dict[int, list[StorePath]] = {row[0]: [] for row in rows}
+        for number, path in paths.items():
+            for referrer in referrers[number]:
+                referred[referrer].append(path)
         found: dict[StorePath, PathInfo] = {}
         for number, _, nar_hash, nar_size, deriver, signatures, address in rows:
             texts_only = isinstance(signatures or "", str) and isinstance(address or "", str)
             if not texts_only or not isinstance(nar_size or 0, int) or (nar_size or 0) < 0:
                 raise ValueError(f"it says of {paths[number]} what Nix cannot have written there")
-            targets = sorted(referred[number], key=texts.__getitem__)
             found[paths[number]] = PathInfo(
                 path=paths[number],
                 nar_hash=_digest(nar_hash),
                 nar_size_bytes=nar_size or 0,
-                references=tuple([paths[target] for target in targets]),
+                references=tuple(referred[number]),
                 deriver=self._path(deriver) if deriver else None,
                 signatures=tuple(signatures.split()) if signatures else (),
                 content_address=address or "",

@@ -188,15 +188,18 @@ class LocalStore(PackageSet):
         made = {path: LocalStorePackage(info, self) for path, info in infos.items()}
         for path in paths:
             self._package(infos, path)
-        keys = {path: package.key for path, package in made.items()}
+        # By the hash part, which no two paths have in common, and which is quicker to find.
+        keys = {path.hash_part: package.key for path, package in made.items()}
         return Closure(
             packages=tuple(sorted(made.values(), key=lambda p: p.sort_key)),
             references={
-                # Sorted by path is sorted by key, for no two paths have one hash.
-                keys[path]: tuple([keys[r] for r in info.references if r is not path])
+                # So sorted by path is sorted by key, too.
+                keys[path.hash_part]: tuple(
+                    [keys[r.hash_part] for r in info.references if r is not path]
+                )
                 for path, info in infos.items()
             },
-            roots=tuple(dict.fromkeys(keys[path] for path in paths)),
+            roots=tuple(dict.fromkeys(keys[path.hash_part] for path in paths)),
         )
 
     async def fetch(
