@@ -100,10 +100,22 @@ async def _alone(folder: str, path: str) -> AsyncIterator[None]:
 
 
 def _tidy(folder: str) -> None:
-    """Remove the parts that nobody came back for."""
+    """Remove the parts that nobody came back for, and the locks of processes that were killed."""
     oldest = time.time() - settings.current().partial_blob_max_age_s
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         with contextlib.suppress(OSError):
-            if not name.endswith(".lock") and os.stat(path).st_mtime < oldest:
+            if name.endswith(".lock"):
+                _remove_if_free(path)
+            elif os.stat(path).st_mtime < oldest:
                 os.unlink(path)
+
+
+def _remove_if_free(path: str) -> None:
+    """Remove a lock file that nobody holds; OSError if somebody does."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(fd)
