@@ -1,8 +1,10 @@
 """Where commands run as root: virtual machines under QEMU, and the parts they are made of."""
 
 from nbdock.vm.accelerator import Accelerator, choose_accelerator, measure_kvm, remember
+from nbdock.vm.initramfs import Initramfs, build_initramfs
 from nbdock.vm.kernel import Kernel, guest_kernel, host_kernel, package_kernel
 from nbdock.vm.modules import Module, resolve_modules
+from nbdock.vm.programs import guest_programs, host_programs, package_programs
 
 __all__ = [  # noqa: RUF022, in order of importance
     "choose_accelerator",
@@ -15,4 +17,9 @@ __all__ = [  # noqa: RUF022, in order of importance
     "Kernel",
     "Module",
     "resolve_modules",
+    "guest_programs",
+    "host_programs",
+    "package_programs",
+    "build_initramfs",
+    "Initramfs",
 ]
