@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping
+from weakref import WeakKeyDictionary
 
 from nbdock.concurrency import in_worker
 from nbdock.registry.authfiles import AuthFile, Found, Login, read_auth_file
@@ -58,7 +59,10 @@ class Credentials:
         self._paths = None if files is None else tuple(os.fspath(file) for file in files)
         self._files: tuple[AuthFile, ...] | None = None
         self._found: dict[tuple[str, str], Found] = {}
-        self._looking = asyncio.Lock()
+        # A lock belongs to one event loop; a notebook has its own and nbdock's.
+        self._looking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
 
     @classmethod
     def default(cls) -> Credentials:
@@ -93,7 +97,7 @@ class Credentials:
                 return Found(self._given)
             return Found(None)
         # One after the other: helpers may ask their user.
-        async with self._looking:
+        async with self._looking.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             key = registry, repository
             if key not in self._found:
                 self._found[key] = await self._look(registry, repository)

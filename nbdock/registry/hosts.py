@@ -74,6 +74,7 @@ class Hosts:
 
     async def first(self, reference: Reference, ask: Callable[[Repository], Awaitable[T]]) -> T:
         """Ask the mirrors, in their order, and the registry itself if none of them answers well."""
+        said: list[str] = []
         for mirror in self._mirrors_of(reference.registry):
             try:
                 host = await self._host(mirror.registry, mirror)
@@ -81,7 +82,12 @@ class Hosts:
                 return await ask(Repository(host, path, reference.name))
             except _MIRROR_FAULTS as error:
                 _log.info("The mirror %s of %s: %s", mirror.registry, reference.registry, error)
-        return await ask(await self.repository(reference))
+                said.append(f"Its mirror {mirror.registry} said: {error.message}")
+        try:
+            return await ask(await self.repository(reference))
+        except (RegistryError, TransportError) as error:
+            error.hint = " ".join([*filter(None, [error.hint]), *said]) or None
+            raise
 
     def _mirrors_of(self, registry: str) -> tuple[Mirror, ...]:
         if self._mirrors is None:

@@ -24,7 +24,6 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
-import functools
 import os
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
@@ -36,6 +35,7 @@ from nbdock import settings
 from nbdock.errors import ConnectionFailedError, TransportError
 from nbdock.oci import Digest
 from nbdock.transport.attempts import Attempts
+from nbdock.transport.authorities import usual_context
 from nbdock.transport.download import Downloaded, TransferProgress, download
 from nbdock.transport.pauses import HostPauses
 from nbdock.transport.redacted import origin_of, redacted, split_credentials
@@ -407,30 +407,10 @@ class Transport:
         if self._tls is not None:
             return self._tls()
         try:
-            return _tls_context(self._ca_file)
+            return usual_context(self._ca_file)
         except (OSError, ssl.SSLError) as error:
             raise TransportError(
                 f"The certificate authorities in {self._ca_file or 'the default place'} "
                 f"cannot be read: {error}.",
                 hint="ca_file is a file of certificates in PEM form.",
             ) from error
-
-
-def _tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    """The authorities to trust: 40 ms to read, so again only when their file has changed."""
-    if ca_file is None:
-        own, named = None, [os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
-    else:
-        own, named = os.fspath(ca_file), []
-    defaults = ssl.get_default_verify_paths()
-    stamps: list[object] = [*named]
-    for path in (own, *named, defaults.openssl_cafile, defaults.openssl_capath):
-        with contextlib.suppress(OSError):
-            facts = os.stat(path or "")
-            stamps.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
-    return _read_tls_context(own, *stamps)
-
-
-@functools.lru_cache(maxsize=8)
-def _read_tls_context(ca_file: str | None, *_facts: object) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file)

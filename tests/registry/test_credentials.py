@@ -354,6 +354,17 @@ async def test_nothing_is_asked_twice(tmp_path: Path, programs: Path) -> None:
     assert log.read_text() == "x"
 
 
+def test_one_for_several_event_loops(tmp_path: Path, programs: Path) -> None:
+    helper(programs, "two", "print(json.dumps({'Username': 'u', 'Secret': 's'}))")
+    found = Credentials(files=[write(tmp_path / "config.json", {"credsStore": "two"})])
+
+    async def many(registry: str) -> None:
+        await asyncio.gather(*(found.find(registry, "a") for _ in range(3)))
+
+    for registry in ("quay.io", "ghcr.io"):
+        asyncio.run(many(registry))
+
+
 def test_places() -> None:
     assert place_of(" https://Ghcr.io/ ") == "ghcr.io"
     assert place_of("https://ghcr.io/v2/a") == "ghcr.io/v2/a"
