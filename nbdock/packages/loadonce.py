@@ -7,11 +7,13 @@ notebook's loop, and would wait forever for a load that a build had begun there.
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from nbdock import concurrency
+from nbdock.packages.package import Progress
 
 __all__ = ["LoadOnce"]
 
@@ -28,22 +30,36 @@ class LoadOnce(Generic[T]):
     Parameters
     ----------
     load
-        Loads the value; called on nbdock's own loop.
+        Loads the value, and says how far it is; called on nbdock's own loop.
     """
 
-    def __init__(self, load: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, load: Callable[[Progress], Awaitable[T]]) -> None:
         self._load = load
+        self._listeners: list[Progress] = []
         self._value: T | None = None
         self._guard = threading.Lock()
         self._attempt: _Attempt[T] | None = None
 
-    async def get(self) -> T:
-        """The value."""
+    async def get(self, progress: Progress | None = None) -> T:
+        """The value; `progress` is told how far the load is, whoever began it."""
         if self._value is not None:
             return self._value
+        if progress is None:
+            return await self._awaited()
+        self._listeners.append(progress)
+        try:
+            return await self._awaited()
+        finally:
+            self._listeners.remove(progress)
+
+    def _report(self, what: str, done_bytes: int, all_bytes: int) -> None:
+        for listener in tuple(self._listeners):
+            listener(what, done_bytes, all_bytes)
+
+    async def _awaited(self) -> T:
         with self._guard:
             if self._attempt is None:
-                self._attempt = _Attempt(self._load)
+                self._attempt = _Attempt(functools.partial(self._load, self._report))
             attempt = self._attempt
             attempt.waiting += 1
         try:

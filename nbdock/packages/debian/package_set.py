@@ -162,10 +162,9 @@ class AptPackageSet(PackageSet):
         self.merged_usr = merged_usr
         self._described = described
         self._packages: dict[tuple[str, str], AptPackage] = {}
-        self._listeners: list[Progress] = []
 
-        async def load_and_note() -> LoadedIndex:
-            index = await load(self._report)
+        async def load_and_note(report: Progress) -> LoadedIndex:
+            index = await load(report)
             self.architecture = index.architecture
             return index
 
@@ -176,19 +175,9 @@ class AptPackageSet(PackageSet):
 
     # The index
 
-    def _report(self, what: str, done_bytes: int, all_bytes: int) -> None:
-        for listener in tuple(self._listeners):
-            listener(what, done_bytes, all_bytes)
-
     async def load(self, *, progress: Progress | None = None) -> None:
         """Bring the index to this machine, if it is not; looking up then needs no network."""
-        if progress is not None:
-            self._listeners.append(progress)
-        try:
-            await self._index.get()
-        finally:
-            if progress is not None:
-                self._listeners.remove(progress)
+        await self._index.get(progress)
 
     async def index(self) -> LoadedIndex:
         """The index, loaded when first asked for."""

@@ -201,7 +201,7 @@ def too_small(lies: HandmadeCache) -> StorePath:
 
 
 def bomb(lies: HandmadeCache) -> StorePath:
-    file = lzma.compress(nar_of_file(bytes(64 << 20)), preset=0)
+    file = lzma.compress(nar_of_file(bytes(8 << 20)), preset=0)
     return lies.add("liar", HELLO, compression="xz", file=file)
 
 

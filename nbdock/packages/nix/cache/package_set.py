@@ -115,11 +115,10 @@ class CachePackageSet(PackageSet):
         self._lookup = CacheLookup(self.caches, self.keys, store_dir=store_dir)
         self._packages: dict[StorePath, CachePackage] = {}
         self._chosen: dict[tuple[Choice, ...], StorePath] = {}
-        self._listeners: list[Progress] = []
 
-        async def load() -> StorePathList:
+        async def load(report: Progress) -> StorePathList:
             try:
-                return await self.channel.load(refresh=refresh, progress=self._report)
+                return await self.channel.load(refresh=refresh, progress=report)
             except TransportError as error:
                 if note:
                     error.hint = (
@@ -136,19 +135,9 @@ class CachePackageSet(PackageSet):
 
     # The list
 
-    def _report(self, what: str, done_bytes: int, all_bytes: int) -> None:
-        for listener in tuple(self._listeners):
-            listener(what, done_bytes, all_bytes)
-
     async def load(self, *, progress: Progress | None = None) -> None:
         """Bring the channel's list to this machine, if it is not."""
-        if progress is not None:
-            self._listeners.append(progress)
-        try:
-            await self._list.get()
-        finally:
-            if progress is not None:
-                self._listeners.remove(progress)
+        await self._list.get(progress)
 
     # Looking up
 
