@@ -16,6 +16,7 @@ from IPython.display import DisplayHandle
 from nbdock.filetree import EntryKind
 from nbdock.images import (
     Image,
+    ImageLayer,
     ImageStream,
     MergedImages,
     MultiPlatformImage,
@@ -32,6 +33,9 @@ from nbdock.units import bytes_text, seconds_text
 __all__ = ["install", "remove"]
 
 _NAMES_SHOWN = 6
+_NOT_RUN = "/bin/sh -c #(nop) "
+_SHELL = re.compile(r"\A(?:RUN )?/bin/sh -c ")
+_BUILDKIT = re.compile(r"\s+# buildkit\Z")
 _STORE_PATH = re.compile(r".*/[0-9a-z]{32}-")
 _SIZE = (Column("size", number=True), Column("share"))
 
@@ -51,6 +55,16 @@ def _content_name(content: str) -> str:
     return f"{name} {version}" if separator else _STORE_PATH.sub("", content)
 
 
+def _history(layer: ImageLayer) -> str:
+    """What made a layer: nbdock's remark, or a Dockerfile's command, without its wrapping."""
+    if layer.created_by in ("", "nbdock"):
+        return layer.comment or layer.created_by
+    step = _BUILDKIT.sub("", layer.created_by)
+    if step.startswith(_NOT_RUN):
+        return step.removeprefix(_NOT_RUN).strip()
+    return _SHELL.sub("RUN ", step)
+
+
 def _image_view(image: Image) -> View:
     layers = image.layers
     sizes = [layer.descriptor.size_bytes for layer in layers]
@@ -59,7 +73,7 @@ def _image_view(image: Image) -> View:
     for layer, size in zip(layers, sizes, strict=True):
         contents = _names([_content_name(name) for name in layer.contents])
         if not contents.text:
-            told = layer.comment or layer.created_by
+            told = _history(layer)
             contents = Cell(_clipped(told, 100), title=told if len(told) > 100 else "", muted=True)
         digest = layer.descriptor.digest
         rows.append((

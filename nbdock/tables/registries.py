@@ -54,13 +54,13 @@ def registry_table(
     pandas.DataFrame
         Indexed by ``tag``, sorted as people count (``1.9`` before ``1.10``), with the columns
 
-        - ``digest``: what the tag stands for: an index, or the manifest of one image,
-        - ``media_type``: of that,
         - ``platforms``: what it is there for, as a list,
         - ``platform``: which of them the next columns are about; empty for what is no image,
         - ``created``: when it was made, in UTC,
         - ``layers``: how many it has,
-        - ``size_bytes``: bytes of its layers as they are in the registry, mostly compressed.
+        - ``size_bytes``: bytes of its layers as they are in the registry, mostly compressed,
+        - ``digest``: what the tag stands for: an index, or the manifest of one image,
+        - ``media_type``: of that.
 
         What a damaged or incomplete image does not say is missing; digest and media type are empty
         if there is nothing behind a tag.
@@ -92,7 +92,7 @@ def registry_table(
     names, images = run(read())
     table = _documents(images)
     platforms = pd.Series([list(image.platforms) for image in images], dtype="object")
-    table.insert(2, "platforms", platforms)
+    table.insert(0, "platforms", platforms)
     return table.set_axis(pd.Index(names, name="tag", dtype="str"))
 
 
@@ -124,10 +124,10 @@ def index_table(
         Indexed by ``position`` in the index, attestations left out; for a name that stands for one
         image, that one. The columns are
 
-        - ``digest``: of the image's manifest,
-        - ``media_type``: of that,
         - ``platform``: as the index says,
-        - ``created``, ``layers``, ``size_bytes``: as in `registry_table`.
+        - ``created``, ``layers``, ``size_bytes``: as in `registry_table`,
+        - ``digest``: of the image's manifest,
+        - ``media_type``: of that.
 
     Raises
     ------
@@ -161,10 +161,6 @@ def _documents(images: Sequence[RemoteImage]) -> pd.DataFrame:
     created = [config.created_at if config else None for config in configs]
     return pd.DataFrame(
         {
-            "digest": pd.Series([str(d.digest) if d else "" for d in described], dtype="str"),
-            "media_type": pd.Series(
-                [d.media_type if d else "" for d in described], dtype="category"
-            ),
             "platform": pd.Series(
                 [str(c.platform.normalised()) if c else "" for c in configs], dtype="str"
             ),
@@ -173,6 +169,10 @@ def _documents(images: Sequence[RemoteImage]) -> pd.DataFrame:
             "size_bytes": pd.Series(
                 [sum(b.size_bytes for b in m.layers) if m else None for m in manifests],
                 dtype="Int64",
+            ),
+            "digest": pd.Series([str(d.digest) if d else "" for d in described], dtype="str"),
+            "media_type": pd.Series(
+                [d.media_type if d else "" for d in described], dtype="category"
             ),
         }
     )

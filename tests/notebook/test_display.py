@@ -144,6 +144,23 @@ def test_hostile_history_is_only_text(cells, where) -> None:
         assert "\x1b" not in text
 
 
+@pytest.mark.parametrize(
+    ("created_by", "comment", "shown"),
+    [
+        ("nbdock", "nothing at the root", "nothing at the root"),
+        ("", "a remark", "a remark"),
+        ("/bin/sh -c #(nop) ADD file:5aa in / ", "", "ADD file:5aa in /"),
+        ("/bin/sh -c apt-get update", "", "RUN apt-get update"),
+        ("RUN /bin/sh -c make # buildkit", "buildkit.dockerfile.v0", "RUN make"),
+        ("COPY a /b # buildkit", "buildkit.dockerfile.v0", "COPY a /b"),
+    ],
+)
+def test_what_made_a_layer(cells, created_by, comment, shown) -> None:
+    text, html = bundle(cells, make_image(1, comment=comment, created_by=created_by))
+    assert text.endswith(f"  {shown}")
+    assert shown in checked(html)
+
+
 def test_hostile_names_are_only_text(cells, packages) -> None:
     image = make_image()
     _, html = bundle(cells, dataclasses.replace(image, name=EVIL, tag=EVIL))

@@ -6,7 +6,7 @@ import pytest
 from support.faulty_server import FaultyServer, answer
 from support.registry import OCI_MANIFEST, Registry
 
-from nbdock.errors import ManifestNotFoundError
+from nbdock.errors import ConnectionFailedError, ManifestNotFoundError
 from nbdock.oci import Descriptor, Digest, Reference
 from nbdock.registry import RegistryClient
 
@@ -72,3 +72,15 @@ async def test_a_registry_that_does_not_answer_head() -> None:
         )
         found = await describe(f"127.0.0.1:{server.port}/a:1")
         assert found.digest == Digest.of(data)
+
+
+async def test_what_a_mirror_said_is_not_lost(registry: Registry) -> None:
+    registry.push("describe/mirrored", "1")
+    mirrors = {"127.0.0.1:1": [f"http://{registry.host}/describe"]}
+    async with RegistryClient(mirrors=mirrors) as client:
+        found = await client.describe(Reference.parse("127.0.0.1:1/mirrored:1"))
+        assert found.media_type == OCI_MANIFEST
+        with pytest.raises(ConnectionFailedError) as caught:
+            await client.describe(Reference.parse("127.0.0.1:1/mirrored:2"))
+    assert f"Its mirror {registry.host} said: " in str(caught.value)
+    assert "404" in str(caught.value)

@@ -30,8 +30,8 @@ from nbdock.errors import (
 from nbdock.oci import Reference
 
 REGISTRY = {
-    "digest": "str", "media_type": "category", "platforms": "object", "platform": "str",
-    "created": "datetime64[us, UTC]", "layers": "Int64", "size_bytes": "Int64",
+    "platforms": "object", "platform": "str", "created": "datetime64[us, UTC]", "layers": "Int64",
+    "size_bytes": "Int64", "digest": "str", "media_type": "category",
 }  # fmt: skip
 INDEX = {name: kind for name, kind in REGISTRY.items() if name != "platforms"}
 LAYERS = {
