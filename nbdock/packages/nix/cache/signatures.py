@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["TrustedKeys", "fingerprint"]
 
 _KEY_BYTES = 32
-_SIGNATURE_BYTES = 64
 
 
 def fingerprint(info: PathInfo) -> bytes:
