@@ -241,7 +241,8 @@ class TestProcess:
             finally:
                 process.kill()
             assert (out, process.returncode) == (b"", 130)
-            assert said == b"nbdock: stopped.\n"
+            assert said.endswith(b"nbdock: stopped.\n")
+            assert b"Traceback" not in said
             store = BlobStore.default()
             assert list(store.verify()) == []
             assert store.get_image(f"{registry.host}/slow:1") is None
