@@ -25,12 +25,16 @@ from IPython.core.getipython import get_ipython
 from nbdock.errors import CellError, MissingArgumentError, NbdockError, UnknownArgumentError
 from nbdock.images import cell_name
 from nbdock.nixlang import CellArguments
+from nbdock.notebook.blamed import blamed, indices
 
 __all__ = ["in_cell", "install", "quietly", "remove", "without_groups"]
 
 _RED, _BOLD, _DIM, _END = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _IN_CELL = "_nbdock_in_cell"
 _WIDEST = 120
+_EXAMPLE = '"hello"'
+_EXAMPLES = {"fromImage": "redis", "drv": "pkgs.hello", "imageName": '"redis"'}
+"""Values for arguments that a cell has to give."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -41,7 +45,10 @@ def _render(error: NbdockError) -> list[str]:
     lines = [f"{_RED}{_BOLD}{_public_name(error)}{_END}: {error.message}"]
     place = error if isinstance(error, CellError) else getattr(error, _IN_CELL, None)
     if isinstance(place, CellError) and place.source_line.strip():
-        lines[0] += f" {_DIM}(line {place.line}, column {place.column}){_END}"
+        # What a program said may follow the fact itself, on lines of its own.
+        fact, newline, said = lines[0].partition("\n")
+        where = f" {_DIM}(line {place.line}, column {place.column}){_END}"
+        lines[0] = f"{fact}{where}{newline}{said}"
         lines += ["", *_pointed_at(place.source_line, place.column)]
     elif called := _callers_line(error):
         lines += ["", f"  {_DIM}{called}{_END}"]
@@ -139,16 +146,20 @@ def in_cell(error: NbdockError, cell: CellArguments | None, *, magic: str) -> Nb
         return MissingArgumentError(
             f"%%{magic} needs the argument {name}.",
             argument=argument,
-            hint=f'Add it, for example: {name} = "hello";',
+            hint=f"Add it, for example: {name} = {_EXAMPLES.get(name, _EXAMPLE)};",
         )
-    if cell is not None and argument:
-        first, *rest = argument.split(".")
-        for name in dict.fromkeys((first, cell_name(first))):
-            if name in cell.arguments:
-                vars(error)[_IN_CELL] = cell.error(
-                    error.message, (name, *rest), name=isinstance(error, UnknownArgumentError)
-                )
-                break
+    if cell is None:
+        return error
+    first, *rest = argument.split(".")
+    for name in dict.fromkeys((first, cell_name(first))):
+        if name in cell.arguments:
+            vars(error)[_IN_CELL] = cell.error(
+                error.message, (name, *rest, *indices(first, error.message)),
+                name=isinstance(error, UnknownArgumentError),
+            )  # fmt: skip
+            return error
+    if (path := blamed(cell.arguments, error)) is not None:
+        vars(error)[_IN_CELL] = cell.error(error.message, path)
     return error
 
 
