@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -288,15 +289,26 @@ def test_files_that_are_no_packages(local_nix: Nix, tmp_path: Path, text: str, w
 # Building
 
 
+def test_errors_say_where_it_stands(own: NixPackageSet, tmp_path: Path) -> None:
+    with pytest.raises(
+        PackageNotFoundError, match=re.escape(f"{own.source.described} has no 'on'")
+    ):
+        own["on"]
+    (tmp_path / "typo.nix").write_text("{ a = ; }")
+    with pytest.raises(NixError, match=r"unexpected ';'\n  at /.*typo\.nix:1:7\Z") as caught:
+        NixPackageSet(tmp_path / "typo.nix")["a"]
+    assert "--show-trace" not in str(caught.value)
+
+
 async def test_what_is_built_is_reported(own: NixPackageSet, runs: list[str]) -> None:
     reports: list[tuple[str, int, int]] = []
     closure = await resolve_closure([own.two], progress=lambda *report: reports.append(report))
     assert [p.name for p in closure.packages] == ["one", "two"]
     assert runs == ["nix-instantiate", "nix-instantiate", "nix-store"]
     assert reports[0] == (f"Evaluating {own.source.described}", 0, 0)
-    assert ("Building one-1.0", 1, 2) in reports
-    assert ("Building one-1.0: building one", 1, 2) in reports
-    assert ("Building two-2.0", 2, 2) in reports
+    assert ("Building one-1.0", 0, 2) in reports
+    assert ("Building one-1.0: building one", 0, 2) in reports
+    assert ("Building two-2.0", 1, 2) in reports
 
 
 async def test_a_text_stands_for_all_that_was_put_into_it(own: NixPackageSet) -> None:
@@ -312,6 +324,7 @@ async def test_a_build_that_fails(own: NixPackageSet) -> None:
         await realise([own.one, own.broken])
     assert "this is why" in str(caught.value)
     assert "exit code 3" in str(caught.value)
+    assert re.search(r"nix-store --read-log /.*-broken-1\.0\.drv\Z", str(caught.value.hint))
     with pytest.raises(NixError, match=r"cannot build broken-1\.0:"):
         await realise([own.unbuildable])
     # What could be built was.

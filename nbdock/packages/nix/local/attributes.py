@@ -164,7 +164,7 @@ class NixAttribute(Selectable, Package):
         """
         answer = self.answer
         if not answer.needed:
-            raise not_a_package(self.attribute, answer)
+            raise not_a_package(self.attribute, answer, source=self.attribute_set.shown)
         return answer.needed
 
     @property
@@ -205,22 +205,24 @@ class NixAttribute(Selectable, Package):
         return str(answer.value) if answer.kind == "string" else self.root
 
 
-def missing(attribute: Path, name: str, known: tuple[str, ...]) -> PackageNotFoundError:
+def missing(
+    attribute: Path, name: str, known: tuple[str, ...], *, source: str = "nixpkgs"
+) -> PackageNotFoundError:
     """The error for a name that a set does not have."""
     close = nearest(name, known)
     place = f" in {attribute_text(attribute)}" if attribute else ""
     return PackageNotFoundError(
-        f"nixpkgs has no {name!r}{place}.",
+        f"{source} has no {name!r}{place}.",
         package=name,
         hint=f"Did you mean {', '.join(close)}?" if close else None,
     )
 
 
-def not_a_package(attribute: Path, answer: Answer) -> NbdockError:
+def not_a_package(attribute: Path, answer: Answer, *, source: str = "nixpkgs") -> NbdockError:
     """The error for an attribute that is of no use where it stands."""
     shown, name = attribute_text(attribute), attribute[-1]
     if answer.kind == "missing":
-        return missing(attribute[:-1], name, answer.names)
+        return missing(attribute[:-1], name, answer.names, source=source)
     hint = None
     if answer.kind == "floating":
         return NixError(

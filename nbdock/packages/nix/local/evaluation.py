@@ -98,6 +98,12 @@ class NixPackageSet(Selectable, LocalStore):
         machine = f" for {self._system}" if self._system else ""
         return f"<NixPackageSet {self.source.described}{machine}>"
 
+    @property
+    def shown(self) -> str:
+        """What errors call it: a file or another flake by its own name."""
+        described = self.source.described
+        return "nixpkgs" if described in ("<nixpkgs>", "nixpkgs#") else described
+
     @functools.cached_property
     def store(self) -> LocalStore:
         """The store by itself: all its packages, by their store paths alone."""
@@ -163,7 +169,7 @@ class NixPackageSet(Selectable, LocalStore):
     def _value(self, path: Path) -> Any:
         if len(path) == 1:
             if path[0] not in self.attribute_names():
-                raise missing((), path[0], self.attribute_names())
+                raise missing((), path[0], self.attribute_names(), source=self.shown)
             if path not in self._answers:
                 self._unasked[path] = None
             return NixAttribute(self, path)
@@ -176,7 +182,7 @@ class NixPackageSet(Selectable, LocalStore):
             from nbdock.nixlang import ContextString
 
             return ContextString(answer.value, [self._at(needed) for needed in answer.needed])
-        raise not_a_package(path, answer)
+        raise not_a_package(path, answer, source=self.shown)
 
     def _at(self, needed: Needed) -> NixAttribute:
         return NixAttribute(self, (str(needed.path),), needed)

@@ -20,7 +20,8 @@ __all__ = ["BuildReport", "build_failure", "evaluation_failure"]
 
 _LINES_SHOWN = 15
 _TO_DO = re.compile(r"(?:this|these (\d+)) (?:derivations?|paths?) will be (?:built|fetched)")
-_FAILED = re.compile(r"error: builder for '/[^']*/[0-9a-z]{32}-([^']+)\.drv' failed")
+_FAILED = re.compile(r"error: builder for '(/[^']*/[0-9a-z]{32}-([^']+)\.drv)' failed")
+_PLACE = re.compile(r"\s+at /.+:\d+:\d+")
 _ACTIVITY = re.compile(
     r"(building|copying path|downloading) '(?:[^']*/)?(?:[0-9a-z]{32}-)?([^'/]+)'"
 )
@@ -48,7 +49,9 @@ class BuildReport:
             return
         else:
             log = f": {line.strip()[:100]}"
-        self._progress(self._doing + log, min(self._begun, self._count), self._count)
+        # What has begun is not done: a full bar would say that it is.
+        done = max(0, self._begun - 1)
+        self._progress(self._doing + log, min(done, self._count), self._count)
 
 
 def evaluation_failure(shown: str, package: str, outcome: NixOutcome) -> NixError:
@@ -56,8 +59,12 @@ def evaluation_failure(shown: str, package: str, outcome: NixOutcome) -> NixErro
     lines = _lines(outcome)
     errors = [i for i, line in enumerate(lines) if line.lstrip().startswith("error:")]
     said = lines[errors[-1] :] if errors else lines[-_LINES_SHOWN:]
+    place = next((line for line in said[1:] if _PLACE.match(line)), None)
     if "" in said[1:]:
         said = said[: said.index("", 1)]
+    said = [line for line in said if not line.strip().startswith("(use '--show-trace'")]
+    if place is not None and place not in said:
+        said.append(place.rstrip().rstrip(":"))
     hint = None
     if any("allowUnfree" in line for line in lines):
         hint = 'If you accept its license: nixpkgs(config={"allowUnfree": True}).'
@@ -70,11 +77,12 @@ def build_failure(asked: Sequence[str], outcome: NixOutcome) -> NixError:
     errors = [i for i, line in enumerate(lines) if line.startswith("error:")]
     start = max(0, errors[0] - _LINES_SHOWN) if errors else -_LINES_SHOWN
     said = [line for line in lines[start:] if not _ACTIVITY.match(line)][: 2 * _LINES_SHOWN]
-    failed = [match[1] for line in lines if (match := _FAILED.match(line))]
-    names = failed[:1] or list(asked)
+    failed = next((match for line in lines if (match := _FAILED.match(line))), None)
+    names = [failed[2]] if failed else list(asked)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     what = f"Nix cannot build {', '.join(names[:3])}{more}"
-    return _failure(what, said, names[0], outcome)
+    hint = f"The whole log: nix-store --read-log {failed[1]}" if failed else None
+    return _failure(what, said, names[0], outcome, hint)
 
 
 def _lines(outcome: NixOutcome) -> list[str]:
