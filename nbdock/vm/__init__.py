@@ -3,6 +3,7 @@
 from nbdock.vm.accelerator import Accelerator, choose_accelerator, measure_kvm, remember
 from nbdock.vm.initramfs import Initramfs, build_initramfs
 from nbdock.vm.kernel import Kernel, guest_kernel, host_kernel, package_kernel
+from nbdock.vm.layerdisk import DiskFormat, LayerDisk, layer_disk
 from nbdock.vm.modules import Module, resolve_modules
 from nbdock.vm.programs import guest_programs, host_programs, package_programs
 
@@ -22,4 +23,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "package_programs",
     "build_initramfs",
     "Initramfs",
+    "layer_disk",
+    "LayerDisk",
+    "DiskFormat",
 ]

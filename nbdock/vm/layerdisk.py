@@ -1,0 +1,257 @@
+"""A layer as a read-only disk for guests, made once and kept.
+
+The layer's entries are put into the form that the kernel's overlay file system has for what OCI
+says by names: a whiteout is a character device 0:0, an opaque directory has an attribute. As a tar
+they go through ``sqfstar`` or ``tar2sqfs``, which make a squashfs without unpacking anything and
+without root. Where neither is installed, the tar itself is the disk, and the guest unpacks it.
+
+    disk = await layer_disk(diff_id, "/path/to/layer.tar")
+    disk.path                   # '<home>/vm/layers/sha256-<hex>.1.squashfs'
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import itertools
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from typing import IO, Final
+
+from nbdock.concurrency import in_stoppable_worker
+from nbdock.content import TemporaryFile
+from nbdock.errors import LayerDiskError, StorageFullError
+from nbdock.filetree import (
+    Entry,
+    EntryKind,
+    Sink,
+    WhiteoutKind,
+    overlay,
+    parse_whiteout,
+    read_tar,
+    write_tar,
+)
+from nbdock.oci import Digest
+from nbdock.vm.places import arriving, vm_path
+
+__all__ = ["DiskFormat", "LayerDisk", "layer_disk", "overlay_entries"]
+
+_VERSION: Final = 1
+"""Raised whenever the same layer would give another disk than before."""
+
+_OPAQUE: Final = "trusted.overlay.opaque"
+_LOOK_AGAIN_S: Final = 0.05
+_OUTPUT_BYTES: Final = 2000
+
+
+class DiskFormat(enum.Enum):
+    """What is on the disk."""
+
+    SQUASHFS = "squashfs"
+    """A file system, to be mounted."""
+    TAR = "tar"
+    """An archive, to be unpacked by a tar that keeps extended attributes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerDisk:
+    """A layer as a disk image.
+
+    Attributes
+    ----------
+    path, format, size_bytes
+        Where, what is on it, and how large it is.
+    hides_all
+        Whether nothing of lower layers is to be seen, as the layer's root is opaque: the kernel
+        asks that of directories only, so whoever mounts it leaves the lower layers out.
+    """
+
+    path: str
+    format: DiskFormat
+    size_bytes: int
+    hides_all: bool = False
+
+
+async def layer_disk(diff_id: Digest, tar_path: str | os.PathLike[str]) -> LayerDisk:
+    """The disk of a layer, made if it is not there yet.
+
+    Parameters
+    ----------
+    diff_id
+        The digest of the layer's tar: disks are kept by it.
+    tar_path
+        The tar, uncompressed and verified to have that digest.
+
+    Raises
+    ------
+    ArchiveError
+        The layer is not a tar that one may trust.
+    LayerDiskError
+        The program that makes file systems failed; `output` is what it said.
+    StorageFullError, ContentError
+        The disk cannot be kept.
+    """
+    stop = threading.Event()
+    return await in_stoppable_worker(stop, _kept, diff_id, os.fspath(tar_path), stop)
+
+
+def _kept(diff_id: Digest, tar_path: str, stop: threading.Event) -> LayerDisk:
+    name = f"{diff_id.algorithm}-{diff_id.hex}.{_VERSION}"
+    # What was made by a program that is gone now is as good as ever.
+    for form in DiskFormat:
+        for hides_all in (False, True):
+            path = _path(name, form, hides_all=hides_all)
+            if os.path.exists(path):
+                return LayerDisk(path, form, os.path.getsize(path), hides_all)
+    entries = overlay_entries(read_tar(tar_path))
+    root = next(entries)
+    entries = itertools.chain((root,), entries)
+    hides_all = _OPAQUE in root.xattrs
+    command = _converter(root)
+    form = DiskFormat.TAR if command is None else DiskFormat.SQUASHFS
+    path = _path(name, form, hides_all=hides_all)
+    with arriving(path) as file:
+        if command is None:
+            write_tar(entries, _into_file(file, stop))
+        else:
+            _convert([*command, file.path], entries, path, stop)
+    return LayerDisk(path, form, os.path.getsize(path), hides_all)
+
+
+def _path(name: str, form: DiskFormat, *, hides_all: bool) -> str:
+    return vm_path("layers", f"{name}{'.hides-all' * hides_all}.{form.value}")
+
+
+def overlay_entries(layer: Iterator[Entry]) -> Iterator[Entry]:
+    """A layer's entries as the kernel's overlay file system wants them: sorted, each path once.
+
+    The root comes first.
+
+    Of several entries for one path the last counts, as when a tar is unpacked. What a layer says in
+    that file system's own attributes is not taken over: it could lead to other files.
+    """
+    own: list[Entry] = []
+    hidden: list[Entry] = []
+    opaque: set[bytes] = set()
+    for entry in layer:
+        whiteout = parse_whiteout(entry.path)
+        if whiteout is None:
+            own.append(entry)
+        elif whiteout.kind is WhiteoutKind.OPAQUE:
+            opaque.add(whiteout.path)
+            hidden.append(Entry(whiteout.path, EntryKind.DIRECTORY, 0o755))
+        elif whiteout.kind is WhiteoutKind.NAME:
+            hidden.append(Entry(whiteout.path, EntryKind.CHARACTER_DEVICE, 0))
+    # A directory in the place of what was hidden shows nothing of lower layers either.
+    opaque.update(e.path for e in hidden if e.kind is EntryKind.CHARACTER_DEVICE)
+    for entry in overlay([hidden, own]).entries():
+        xattrs = {k: v for k, v in entry.xattrs.items() if not k.startswith("trusted.overlay.")}
+        if entry.kind is EntryKind.DIRECTORY and entry.path in opaque:
+            xattrs[_OPAQUE] = b"y"
+        yield entry if xattrs == entry.xattrs else dataclasses.replace(entry, xattrs=xattrs)
+
+
+def _converter(root: Entry) -> list[str] | None:
+    """The command that turns a tar on its input into the squashfs whose path comes last."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    # Small blocks of a quick codec: scripts read a few files of a layer, here and there.
+    if program := shutil.which("sqfstar", path=path):
+        # It does not take the root from the archive, and 4.5 forgets the root's owner and time,
+        # which is no harm: what a guest sees as the root is the directory its overlay writes to.
+        return [program, "-comp", "lz4", "-b", "32K", "-mkfs-time", "0", "-exit-on-error", "-force",
+                "-quiet", "-no-progress", "-root-mode", f"{root.mode:o}"]  # fmt: skip
+    if program := shutil.which("tar2sqfs", path=path):
+        # Not lz4: with it, 1.2 writes tables of owners that unsquashfs takes for damaged.
+        return [program, "--compressor", "zstd", "--comp-extra", "level=1", "--block-size", "32768",
+                "--no-skip", "--force", "--quiet"]  # fmt: skip
+    return None
+
+
+def _convert(
+    command: Sequence[str], entries: Iterator[Entry], target: str, stop: threading.Event
+) -> None:
+    with tempfile.TemporaryFile() as said, _running(command, said) as process:
+        assert process.stdin is not None
+        try:
+            write_tar(entries, _into_pipe(process.stdin.fileno(), stop))
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended; its exit code and words say why
+        while True:
+            try:
+                code = process.wait(timeout=_LOOK_AGAIN_S)
+                break
+            except subprocess.TimeoutExpired:
+                _check(stop)
+        if not code:
+            return
+        said.seek(max(0, said.seek(0, os.SEEK_END) - _OUTPUT_BYTES))
+        output = said.read().decode("utf-8", "replace").strip()
+    if "No space left on device" in output:
+        raise StorageFullError(
+            f"No room to make the disk {target}: the disk that holds it is full.",
+            path=target,
+            hint="Nothing half-written was left. Free some space there.",
+        )
+    name = os.path.basename(command[0])
+    raise LayerDiskError(
+        f"{name} could not make a layer into a disk (exit code {code}).",
+        output=output,
+        hint=f"It said: {output[-300:]}" if output else None,
+    )
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is gone when the block ends, however it ends."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, bufsize=0
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+class _StoppedError(Exception):
+    """Whoever asked for the disk was cancelled, and does not wait for an answer."""
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise _StoppedError
+
+
+def _into_file(file: TemporaryFile, stop: threading.Event) -> Sink:
+    def sink(piece: bytes | memoryview) -> None:
+        _check(stop)
+        file.write(piece)
+
+    return sink
+
+
+def _into_pipe(fd: int, stop: threading.Event) -> Sink:
+    """Write to a program that may stop reading, without being stuck with it."""
+    os.set_blocking(fd, False)
+    room = select.poll()
+    room.register(fd, select.POLLOUT)
+
+    def sink(piece: bytes | memoryview) -> None:
+        rest = memoryview(piece)
+        while rest:
+            _check(stop)
+            if room.poll(_LOOK_AGAIN_S * 1000):
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[os.write(fd, rest) :]
+
+    return sink
