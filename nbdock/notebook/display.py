@@ -23,11 +23,12 @@ from nbdock.images import (
     PrefetchedImage,
     RootFilesystem,
 )
-from nbdock.layering import LayerPlan
+from nbdock.layering import LayerPlan, Planners
 from nbdock.notebook.jobs import Job, JobState
+from nbdock.notebook.packageviews import package_set_view, package_view, planners_view
 from nbdock.notebook.progress import line_bundle, updates_displays
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
-from nbdock.packages import AptSearchResult, Closure
+from nbdock.packages import AptSearchResult, Closure, Package, PackageSet
 from nbdock.units import bytes_text, seconds_text
 
 __all__ = ["install", "remove"]
@@ -319,6 +320,9 @@ _VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
     (LayerPlan, _plan_view),
     (Closure, _closure_view),
     (AptSearchResult, _search_view),
+    (Package, package_view),
+    (PackageSet, package_set_view),
+    (Planners, planners_view),
 )
 
 
