@@ -1,11 +1,11 @@
 """One progress line for many transfers at a time.
 
 >>> lines = []
->>> tally = Tally("fetching packages", lambda *line: lines.append(line), total_bytes=30)
+>>> tally = Tally("Fetching packages", lambda *line: lines.append(line), total_bytes=30)
 >>> first, second = tally.part(), tally.part()
 >>> first(10, 10); second(5, 20); second(20, 20)
 >>> lines[-1]
-('fetching packages', 30, 30)
+('Fetching packages', 30, 30)
 """
 
 from __future__ import annotations

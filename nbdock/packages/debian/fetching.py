@@ -72,7 +72,7 @@ async def fetch_debs(
     Parameters
     ----------
     progress
-        Told ("fetching packages", bytes arrived, bytes in all).
+        Told ("Fetching packages", bytes arrived, bytes in all).
     configuration
         Whose proxies and logins to use; default: this machine's.
 
@@ -89,7 +89,7 @@ async def fetch_debs(
     if not missing:
         return
     tally = Tally(
-        "fetching packages", progress, total_bytes=sum(record.size_bytes for record in missing)
+        "Fetching packages", progress, total_bytes=sum(record.size_bytes for record in missing)
     )
     if configuration is None:
         configuration = await in_worker(host_configuration)

@@ -60,7 +60,7 @@ async def test_all_and_only_once(server: FaultyServer) -> None:
     assert [deb_path(r).read_bytes() for r in records] == list(BODIES.values())
     assert sorted(server.paths()) == sorted(f"/{name}.deb" for name in BODIES)
     total = sum(map(len, BODIES.values()))
-    assert seen[-1] == ("fetching packages", total, total)
+    assert seen[-1] == ("Fetching packages", total, total)
     await fetch(records)
     assert len(server.requests) == len(BODIES)
     # A file that the disk lost part of is fetched again.

@@ -129,7 +129,7 @@ async def test_a_path_is_fetched_once(
     (package,) = await realise([packages[0][path]])
     await packages[0].fetch([package], progress=lambda *line: told.append(line))
     size = lies.nar(path).stat().st_size
-    assert told[-1] == ("fetching packages", size, size)
+    assert told[-1] == ("Fetching packages", size, size)
     first = server.paths()
     await asyncio.gather(*(bring(one, path) for one in packages))
     assert server.paths() == first  # not even the narinfo is asked for again
@@ -561,7 +561,7 @@ async def test_cancelling_leaves_nothing(
     arrived = asyncio.Event()
 
     def told(what: str, done: int, total: int) -> None:
-        if what == "fetching packages" and done:
+        if what == "Fetching packages" and done:
             arrived.set()
 
     packages = opened(server.url(""), lies)

@@ -310,7 +310,7 @@ async def test_a_list_is_kept_and_asked_about(
     told: list[str] = []
     found = await channel.load(progress=lambda what, *_: told.append(what))
     assert found.package_names == ["a"]
-    assert told == ["fetching the list of packages"]
+    assert told == ["Fetching the list of packages"]
     assert await names_in(Channel(server.url("/nixos-23.05"))) == ["a"]
     assert server.paths() == [url]  # still young
     monkeypatch.setenv("NBDOCK_NIX_CHANNEL_MAX_AGE_S", "0.000001")

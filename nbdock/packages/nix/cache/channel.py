@@ -133,7 +133,7 @@ class Channel:
         refresh
             Ask the server even if its last answer is young.
         progress
-            Told ("fetching the list of packages", 0, 0) if it has to be fetched.
+            Told ("Fetching the list of packages", 0, 0) if it has to be fetched.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class Channel:
 
     async def _ask(self, path: str, state: _State | None, progress: Progress | None) -> _State:
         if progress is not None:
-            progress("fetching the list of packages", 0, 0)
+            progress("Fetching the list of packages", 0, 0)
         async with open_transport() as transport:
             try:
                 fetched = await transport.fetch(

@@ -69,7 +69,7 @@ async def fetch_nars(located: Iterable[Located], *, progress: Progress | None = 
     Parameters
     ----------
     progress
-        Told ("fetching packages", compressed bytes arrived, bytes in all).
+        Told ("Fetching packages", compressed bytes arrived, bytes in all).
 
     Raises
     ------
@@ -90,7 +90,7 @@ async def fetch_nars(located: Iterable[Located], *, progress: Progress | None = 
 
 async def _fetch_all(missing: list[Located], progress: Progress | None) -> None:
     sizes = [one.narinfo.file_size_bytes or one.info.nar_size_bytes for one in missing]
-    tally = Tally("fetching packages", progress, total_bytes=sum(sizes))
+    tally = Tally("Fetching packages", progress, total_bytes=sum(sizes))
     limit = settings.current().connections
     async with open_transport() as transport:
         await gather_limited(

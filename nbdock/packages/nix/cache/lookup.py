@@ -103,7 +103,7 @@ class CacheLookup:
         Parameters
         ----------
         progress
-            Told ("looking up packages", paths found, 0) as it goes on.
+            Told ("Looking up packages", paths found, 0) as it goes on.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class CacheLookup:
                     _blame(error, needed_by)
                     raise
                 if progress is not None:
-                    progress("looking up packages", len(found), 0)
+                    progress("Looking up packages", len(found), 0)
                 needed_by = {
                     reference: path
                     for path in needed_by

@@ -246,7 +246,7 @@ class CachePackageSet(PackageSet):
         """
         mine = self._mine(packages)
         if progress is not None and mine:
-            progress("looking up packages", 0, 0)
+            progress("Looking up packages", 0, 0)
         named = [one for one in mine if isinstance(one, CacheAttribute) and not one.is_explicit]
         # All at once; what is missing is said below, of the package that needs it.
         with contextlib.suppress(PackageNotFoundError):
