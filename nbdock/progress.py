@@ -116,8 +116,9 @@ def run_shown(
     def show() -> None:
         nonlocal shown
         if line.elapsed_s >= delay_s:
-            output.show(line.text())
+            # First: an interrupt may come while it is being shown, and then the line needs its end.
             shown = True
+            output.show(line.text())
 
     try:
         result = run(work(line.report), while_waiting=show)

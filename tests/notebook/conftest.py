@@ -167,7 +167,8 @@ class Kernel:
         self.run("%load_ext nbdock")
 
     def send(self, source: str) -> str:
-        return self.client.execute(source)
+        # Else a kernel drops what comes right after a cell that failed: "run all" stops there.
+        return self.client.execute(source, stop_on_error=False)
 
     def messages(self, request: str) -> Iterator[dict[str, Any]]:
         """The messages of a cell until it is done."""
