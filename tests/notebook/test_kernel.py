@@ -116,7 +116,7 @@ def test_no_process_of_an_interrupted_build_lives_on(kernel) -> None:
             kernel.manager.interrupt_kernel()
             interrupted = True
     assert interrupted
-    [reply] = of_kind(kernel.run("os.getpid()"), "execute_result")
+    [reply] = of_kind(kernel.run('__import__("os").getpid()'), "execute_result")
     children = psutil.Process(int(reply["data"]["text/plain"])).children(recursive=True)
     assert [c for c in children if "601" in c.cmdline()] == []
 
