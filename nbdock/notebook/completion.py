@@ -5,10 +5,13 @@
     maxL<Tab>                         ->  maxLayers =
     config.Work<Tab>                  ->  config.WorkingDir
     contents = [ apt.redis-<Tab>      ->  apt.redis-server, apt.redis-tools, ...
+    pkgs.python3Packages.req<Tab>     ->  pkgs.python3Packages.requests, ...
+    with pkgs; [ hel<Tab>             ->  hello
+    layering = "<Tab>                 ->  auto, popularity, ...
 
 What is offered follows from the text before the cursor alone, however unfinished it is. An index
 that is not on this machine yet is waited for only shortly: it goes on loading, and the next Tab has
-it. Inside texts nothing is offered here, so that IPython's completion of file names works there.
+it. Inside texts nothing else is offered, so that IPython's completion of file names works there.
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ from IPython.core.completer import (
     context_matcher,
 )
 
-from nbdock.concurrency import start
+from nbdock.concurrency import in_worker, start
 from nbdock.errors import NbdockError
 from nbdock.images import argument_names
+from nbdock.layering import planners
 from nbdock.notebook.flags import flag_names
 from nbdock.notebook.names import BUILDERS, CellNames, DockerTools
 from nbdock.notebook.position import position_in_cell
@@ -41,6 +45,9 @@ _MAGIC = re.compile(r"%%(\w+)(?=\s)")
 _PREFETCH = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%prefetchImage\s(?:.*\s)?(\S*)\Z")
 _MEMBER = re.compile(r"([A-Za-z_]\w*)\.([\w+.-]*)\Z")
 _WORD = re.compile(r"[\w-]*\Z")
+_PLANNER = re.compile(r"(?<![\w.])layering\s*=\s*\"(\w*)\Z")
+_PUT_IN = re.compile(r"\$\{\s*([A-Za-z_][\w.-]*)?\Z")
+_WITH = re.compile(r"(?<![\w.])with\s+([A-Za-z_]\w*)\s*;")
 _NAME = re.compile(r"[A-Za-z_][\w'-]*\Z")
 _MOST = 200
 _PATIENCE_S = 2.0
@@ -48,7 +55,7 @@ _PATIENCE_S = 2.0
 _loading: WeakKeyDictionary[PackageSet, Future[None]] = WeakKeyDictionary()
 
 
-def _package_names(packages: PackageSet, begun: str) -> Iterable[str]:
+def _package_names(packages: PackageSet, begun: str) -> list[str]:
     """The names in a set that begin so, as a cell writes them.
 
     Raises
@@ -60,9 +67,31 @@ def _package_names(packages: PackageSet, begun: str) -> Iterable[str]:
     if load is None or load.done():
         load = _loading[packages] = start(packages.load())
     load.result(_PATIENCE_S)
-    names = packages if isinstance(packages, Iterable) else dir(packages)
-    found = sorted(name for name in names if name.startswith(begun))[:_MOST]
-    return (name if _NAME.match(name) else f'"{name}"' for name in found)
+    known = packages if isinstance(packages, Iterable) else dir(packages)
+    found = _beginning(known, "", begun)
+    before, dot, word = begun.rpartition(".")
+    if found or not dot:
+        return found
+    if before == "dockerTools":
+        return _beginning(DockerTools(), f"{before}.", word)
+    inside = start(in_worker(_names_inside, packages, before)).result(_PATIENCE_S)
+    return _beginning(inside, f"{before}.", word)
+
+
+def _beginning(names: Iterable[str], before: str, word: str) -> list[str]:
+    """The names that begin with a word, quoted where a cell needs it, all behind `before`."""
+    found = sorted(name for name in names if name.startswith(word))[:_MOST]
+    return [before + (name if _NAME.match(name) else f'"{name}"') for name in found]
+
+
+def _names_inside(packages: PackageSet, name: str) -> list[str]:
+    """The names in a set of packages that is in a set. Blocking: may have to be evaluated."""
+    inner: Any = packages
+    for part in name.split("."):
+        # Not by item: a set that is no package has no name of its own in a channel's list.
+        inner = getattr(inner, part)
+    complete: Any = getattr(type(inner), "_ipython_key_completions_", None)
+    return list(complete(inner)) if complete else []
 
 
 def _complete(namespace: dict[str, object], text: str, magic: str) -> tuple[str, list[str]]:
@@ -71,9 +100,12 @@ def _complete(namespace: dict[str, object], text: str, magic: str) -> tuple[str,
     if not newline:
         flag = re.search(r"\S*\Z", line)
         return flag[0] if flag else "", flag_names(magic)
+    if planner := _PLANNER.search(body):
+        return planner[1], list(planners())
     position = position_in_cell(body)
     if position is None:
-        return "", []
+        put_in = _PUT_IN.search(body)
+        return _value(CellNames(namespace), body) if put_in else ("", [])
     member, word = _MEMBER.search(body), _WORD.search(body)
     fragment = member[0] if member else word[0] if word else ""
     fields = ContainerConfig.field_names()
@@ -86,20 +118,36 @@ def _complete(namespace: dict[str, object], text: str, magic: str) -> tuple[str,
         if position.inside or member:
             return "", []
         return fragment, [f"{name} = " for name in known if name not in position.given]
-    names = CellNames(namespace)
+    return _value(CellNames(namespace), body)
+
+
+def _value(names: CellNames, body: str) -> tuple[str, list[str]]:
+    """The same where a value is to come."""
+    member, word = _MEMBER.search(body), _WORD.search(body)
+    fragment = member[0] if member else word[0] if word else ""
     if not member:
-        return fragment, [name for name in names if _NAME.match(name)]
+        found = [name for name in names if _NAME.match(name)]
+        sets = [names.get(name) for name in _WITH.findall(body)] if fragment else []
+        for packages in sets:
+            if isinstance(packages, PackageSet):
+                found += _known_names(packages, fragment)
+        return fragment, found
     owner = names.get(member[1])
     if isinstance(owner, DockerTools):
         return fragment, [f"{member[1]}.{name}" for name in owner]
     if not isinstance(owner, PackageSet):
         return "", []
-    try:
-        found = [f"{member[1]}.{name}" for name in _package_names(owner, member[2])]
-    except (NbdockError, TimeoutError):
-        found = []
+    found = [f"{member[1]}.{name}" for name in _known_names(owner, member[2])]
     # Never nothing: IPython would ask the set itself then, and wait as long as loading takes.
     return fragment, found or [fragment]
+
+
+def _known_names(packages: PackageSet, begun: str) -> list[str]:
+    """What can be offered of a set now."""
+    try:
+        return _package_names(packages, begun)
+    except (NbdockError, AttributeError, TimeoutError):
+        return []
 
 
 def _matches(shell: Any, context: CompletionContext) -> SimpleMatcherResult:

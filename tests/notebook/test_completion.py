@@ -45,6 +45,16 @@ def complete(cells, text: str) -> list[str]:
         ("%%buildLayeredImage\nfromImage = my_b", ["fromImage = my_base"]),
         ("%%buildLayeredImage\nname = \"maxL", []),
         ("%%buildLayeredImage\nnothing.at", []),
+        ("%%buildLayeredImage\nlayering = \"au", ["layering = \"auto"]),
+        ("%%buildLayeredImage\nconfig.Cmd = [ \"${apt.redis-s", [
+            "config.Cmd = [ \"${apt.redis-server",
+        ]),
+        ("%%buildLayeredImage\ncontents = with apt; [ redis-s", [
+            "contents = with apt; [ redis-server",
+        ]),
+        ("%%buildLayeredImage\nfromImage = apt.dockerTools.pullI", [
+            "fromImage = apt.dockerTools.pullImage",
+        ]),
     ],
 )  # fmt: skip
 def test_what_is_offered(cells, packages, text, found) -> None:

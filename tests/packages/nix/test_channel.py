@@ -263,6 +263,9 @@ async def test_attributes_and_completion(tmp_path: Path) -> None:
     assert not hasattr(packages, "_repr_html_")
     assert {"hello", "gcc"} <= set(dir(packages))
     assert "iana-etc" in packages._ipython_key_completions_()
+    assert "requests" in dir(packages.python3Packages)
+    assert "_package_set" not in dir(packages.python3Packages)
+    assert dir(packages.xorg) == []  # which are its own, no name tells
     with pytest.raises(PackageNotFoundError, match="Nix is not installed"):
         packages["nothing"]
     with pytest.raises(ArgumentTypeError):

@@ -165,6 +165,8 @@ def test_what_is_inside(local_nix: Nix) -> None:
     )
     assert repr(packages.python3Packages.requests) == "<NixAttribute python3Packages.requests>"
     assert "requests" in dir(packages.python3Packages)
+    assert "entries" not in dir(packages.python3Packages)  # as a package has them
+    assert "entries" in dir(packages.hello)
     assert "charset-normalizer" in packages.python3Packages._ipython_key_completions_()
     assert {"hello", "python3Packages", "search"} <= set(dir(packages))
     assert "hello" in list(packages)

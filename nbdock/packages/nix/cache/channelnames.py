@@ -31,7 +31,7 @@ from nbdock.packages.nix.cache.channellist import StorePathList
 from nbdock.packages.nix.cache.versions import version_key
 from nbdock.packages.nix.storepath import StorePath
 
-__all__ = ["Choice", "choices", "is_scope"]
+__all__ = ["Choice", "choices", "is_scope", "names_in"]
 
 # Attribute: name of the derivation. Only what no rule gives.
 _TABLE = {
@@ -126,6 +126,20 @@ def choices(listed: StorePathList, attribute: tuple[str, ...]) -> list[Choice]:
     if others:
         raise _no_such_output(attribute, others)
     raise _not_found(listed, attribute)
+
+
+def names_in(listed: StorePathList, attribute: tuple[str, ...]) -> list[str]:
+    """The names in a set of packages, where their derivations' names tell; else none."""
+    prefix = _prefix(listed, ".".join(attribute))
+    known = listed.package_names if prefix else []
+    return [name[len(prefix) :] for name in known if name.startswith(prefix)]
+
+
+def _prefix(listed: StorePathList, scope: str) -> str:
+    """What stands before the names of the packages in a set."""
+    if (language := _LANGUAGES.fullmatch(scope)) and (versions := _versions_of(listed, language)):
+        return f"{language[1]}{versions[0]}-"
+    return _PREFIXES.get(scope, "")
 
 
 def _readings(attribute: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str | None]]:
@@ -251,9 +265,7 @@ def _not_found(listed: StorePathList, attribute: tuple[str, ...]) -> PackageNotF
             package=shown,
             hint=_ALWAYS,
         )
-    prefix = _PREFIXES.get(scope, "")
-    if (language := _LANGUAGES.fullmatch(scope)) and (versions := _versions_of(listed, language)):
-        prefix = f"{language[1]}{versions[0]}-"
+    prefix = _prefix(listed, scope)
     # Comparing with all 80,000 takes seconds; people rarely mistype the first letter.
     near = [
         known[len(prefix) :]

@@ -147,5 +147,11 @@ class CacheAttributes:
             raise AttributeError(name)
         return self[name]
 
+    def __dir__(self) -> list[str]:
+        return [name for name in self._ipython_key_completions_() if name.isidentifier()]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._package_set.names_in(self._attribute)
+
     def __repr__(self) -> str:
         return f"<CacheAttributes {'.'.join(self._attribute)}>"

@@ -28,7 +28,7 @@ from nbdock.packages.loadonce import LoadOnce
 from nbdock.packages.nix.cache.binarycache import BinaryCache
 from nbdock.packages.nix.cache.channel import Channel
 from nbdock.packages.nix.cache.channellist import StorePathList
-from nbdock.packages.nix.cache.channelnames import Choice, choices, is_scope
+from nbdock.packages.nix.cache.channelnames import Choice, choices, is_scope, names_in
 from nbdock.packages.nix.cache.fetching import fetch_nars
 from nbdock.packages.nix.cache.lookup import CacheLookup, Located
 from nbdock.packages.nix.cache.package import (
@@ -211,6 +211,13 @@ class CachePackageSet(PackageSet):
             return self._list.get_now().package_names
         except NbdockError:
             return []  # completion has no way to show an error; the next use shows it
+
+    def names_in(self, attribute: tuple[str, ...]) -> list[str]:
+        """The names in a set of packages, as far as the list tells."""
+        try:
+            return names_in(self._list.get_now(), attribute)
+        except NbdockError:
+            return []
 
     def chosen_now(self, attribute: CacheAttribute) -> StorePath:
         """The store path that an attribute stands for, for plain code.

@@ -141,6 +141,14 @@ class NixAttribute(Selectable, Package):
         self.attribute = attribute
         self._answer = Answer("derivation", needed=(needed,)) if needed else None
 
+    def __dir__(self) -> list[str]:
+        names = super().__dir__()
+        answer = self.known_answer
+        if answer is not None and answer.kind == "set":
+            # What every package has is of no use there, and hides what is.
+            return sorted(set(names).intersection(answer.names))
+        return names
+
     def __repr__(self) -> str:
         return f"<NixAttribute {attribute_text(self.attribute)}>"
 
