@@ -17,6 +17,7 @@ from nbdock.images.planning import closure, plan_layers, to_planner
 from nbdock.images.prefetching import PrefetchedImage, prefetch_image
 from nbdock.images.pulling import pull_image
 from nbdock.images.pushing import push_index
+from nbdock.images.saving import check_destination
 from nbdock.images.streaming import ImageStream, stream_layered_image
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "build_layered_image",
     "build_nix_shell_image",
     "cell_name",
+    "check_destination",
     "closure",
     "context_packages",
     "export_image",

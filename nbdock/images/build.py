@@ -319,7 +319,10 @@ async def build_image(
             keep_dirlinks=keep_contents_dirlinks, with_database=include_nix_db,
         )  # fmt: skip
         record = await layer.make(request)
-        made = [MadeLayer(record, contents_comment(closure.packages))]
+        below = {name for one in base.layers for name in one.contents} if base else set()
+        # What was asked for comes first: people see the beginning of a long list.
+        told = dict.fromkeys([*roots, *closure.packages])
+        made = [MadeLayer(record, contents_comment([p for p in told if p.root not in below]))]
         plan = LayerPlan((closure.packages,), 1, "single")
         return await in_worker(assemble, request, base, made, plan, closure)
 

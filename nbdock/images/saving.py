@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHIVE_SUFFIXES",
+    "check_destination",
     "docker_archive_members",
     "layer_member",
     "save_images",
@@ -151,6 +152,24 @@ async def save_images(
     return place
 
 
+def check_destination(path: str | os.PathLike[str]) -> Path:
+    """The absolute path of what is to be saved, if there is a directory to save it in.
+
+    Raises
+    ------
+    ContentError
+        There is none. Who builds first and saves then asks this before building.
+    """
+    path = Path(os.path.abspath(Path(path).expanduser()))
+    if not path.parent.is_dir():
+        raise ContentError(
+            f"There is no directory {str(path.parent)!r} to save {path.name!r} in.",
+            path=str(path),
+            hint="Make it first, or choose another path.",
+        )
+    return path
+
+
 @contextlib.asynccontextmanager
 async def written_whole(path: Path, *, layout: bool = False) -> AsyncIterator[tuple[Path, Path]]:
     """The absolute path, and a temporary one that takes its place when the block has ended well.
@@ -165,13 +184,7 @@ async def written_whole(path: Path, *, layout: bool = False) -> AsyncIterator[tu
     ContentError, StorageFullError
         The place cannot be written to; also for an `OSError` of the block.
     """
-    path = Path(os.path.abspath(path.expanduser()))
-    if not path.parent.is_dir():
-        raise ContentError(
-            f"There is no directory {str(path.parent)!r} to save {path.name!r} in.",
-            path=str(path),
-            hint="Make it first, or choose another path.",
-        )
+    path = check_destination(path)
     if not layout and path.is_dir():
         raise ContentError(f"{str(path)!r} is a directory.", path=str(path),
                            hint="Choose the name of a file in it.")  # fmt: skip

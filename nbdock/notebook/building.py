@@ -16,6 +16,7 @@ from nbdock.images import (
     ImageStream,
     MergedImages,
     RootFilesystem,
+    check_destination,
     closure,
     context_packages,
     from_cell,
@@ -73,6 +74,8 @@ async def build_cell(
     cell: CellArguments | None = None
     where = f"%%{magic}"
     try:
+        if flags.save:
+            check_destination(flags.save)  # now, not after the build
         cell = await read_cell(expression, names, magic=magic, progress=progress)
         if flags.dry_run:
             given = from_cell(BUILDERS[magic], cell.arguments, magic=where)

@@ -42,3 +42,10 @@ def test_load_puts_the_image_into_an_engine(
     assert "Built, loaded into the engine as hello:delivered in " in capsys.readouterr().err
     told = docker_engine("image", "inspect", "--format", "{{.Id}}", "hello:delivered")
     assert str(image.id) in str(told.stdout)
+
+
+def test_where_to_save_is_looked_at_before_the_build(cells, packages) -> None:
+    body = 'name = "x"; contents = [ apt.redis-tools ];'
+    error = cells.error(f"%%buildLayeredImage --save /not/here/x.tar\n{body}")
+    assert "There is no directory '/not/here'" in cells.rendered(error)
+    assert packages.loads == 0
