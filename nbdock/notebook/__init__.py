@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import nbdock
+from nbdock import packages
+from nbdock.errors import NbdockError
 from nbdock.notebook import completion, display, errors
 from nbdock.notebook.jobs import Job, JobState
 from nbdock.notebook.magics import BuildMagics
@@ -19,18 +24,35 @@ __all__ = ["Job", "JobState", "load", "unload"]
 
 _given: WeakKeyDictionary[Any, dict[str, object]] = WeakKeyDictionary()
 """The names that each shell got; those it had already are not among them."""
+_renewing: WeakKeyDictionary[Any, Callable[..., None]] = WeakKeyDictionary()
 
 
 def load(shell: Any) -> None:
-    """Give a shell the magics and the looks; ``nbdock`` and ``apt``, if those names are free."""
+    """Give a shell the magics and the looks; ``nbdock``, ``apt`` and ``pkgs``, if they are free."""
     shell.register_magics(BuildMagics)
     display.install(shell)
     errors.install()
     completion.install(shell)
-    names = {"nbdock": nbdock, "apt": default_apt()}
+    names: dict[str, object] = {"nbdock": nbdock, "apt": default_apt()}
+    # A setting that is wrong is told where it is used, not here.
+    with contextlib.suppress(NbdockError):
+        names["pkgs"] = packages.default_nixpkgs()
     free = {name: value for name, value in names.items() if name not in shell.user_ns}
     shell.push(free, interactive=False)
     _given.setdefault(shell, {}).update(free)
+    if shell not in _renewing:
+        _renewing[shell] = renew = functools.partial(_renew, ref(shell))
+        shell.events.register("pre_run_cell", renew)
+
+
+def _renew(there: ref[Any], *_: object) -> None:
+    """Let ``pkgs`` follow the settings, as long as it is what `load` gave."""
+    shell: Any = there()
+    given = _given.get(shell, {})
+    if "pkgs" in given and shell.user_ns.get("pkgs") is given["pkgs"]:
+        with contextlib.suppress(NbdockError):
+            given["pkgs"] = packages.default_nixpkgs()
+            shell.push({"pkgs": given["pkgs"]}, interactive=False)
 
 
 def unload(shell: Any) -> None:
@@ -45,5 +67,7 @@ def unload(shell: Any) -> None:
     display.remove(shell)
     errors.remove()
     completion.remove(shell)
+    if (renew := _renewing.pop(shell, None)) is not None:
+        shell.events.unregister("pre_run_cell", renew)
     # Only what still is what was given: a name that the notebook bound anew is its own.
     shell.drop_by_id(_given.pop(shell, {}))

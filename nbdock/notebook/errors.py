@@ -29,7 +29,8 @@ from nbdock.notebook.blamed import blamed, indices
 
 __all__ = ["in_cell", "install", "quietly", "remove", "without_groups"]
 
-_RED, _BOLD, _DIM, _END = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+# No red: on the dark red that JupyterLab's dark theme puts behind errors it cannot be read.
+_BOLD, _DIM, _END = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _IN_CELL = "_nbdock_in_cell"
 _WIDEST = 120
 _EXAMPLE = '"hello"'
@@ -42,7 +43,7 @@ def _render(error: NbdockError) -> list[str]:
     """The lines under the cell, with the colours that Jupyter understands."""
     if _is_verbose():
         return traceback.format_exception(error)
-    lines = [f"{_RED}{_BOLD}{_public_name(error)}{_END}: {error.message}"]
+    lines = [f"{_BOLD}{_public_name(error)}{_END}: {error.message}"]
     place = error if isinstance(error, CellError) else getattr(error, _IN_CELL, None)
     if isinstance(place, CellError) and place.source_line.strip():
         # What a program said may follow the fact itself, on lines of its own.
@@ -79,7 +80,7 @@ def _pointed_at(line: str, column: int) -> list[str]:
     tail = "\u2026" if start + _WIDEST < len(line) else ""
     # Tabs stay tabs below the line, so that the caret stands under its character.
     pad = " " * len(lead) + "".join("\t" if c == "\t" else " " * _columns(c) for c in before)
-    return [f"  {lead}{shown}{tail}", f"  {pad}{_RED}{_BOLD}^{_END}"]
+    return [f"  {lead}{shown}{tail}", f"  {pad}{_BOLD}^{_END}"]
 
 
 def _columns(character: str) -> int:
@@ -191,5 +192,5 @@ def without_groups(error: BaseException) -> BaseException:
 def quietly(interrupt: KeyboardInterrupt, what: str) -> KeyboardInterrupt:
     """An interrupt that says what it stopped, rather than where in nbdock's code it came."""
     shown: Any = interrupt
-    shown._render_traceback_ = lambda: [f"{_RED}{_BOLD}KeyboardInterrupt{_END}: {what}"]
+    shown._render_traceback_ = lambda: [f"{_BOLD}KeyboardInterrupt{_END}: {what}"]
     return interrupt

@@ -339,6 +339,19 @@ def test_loading_keeps_the_notebooks_own_names(bare_shell) -> None:
         del bare_shell.user_ns["apt"]
 
 
+def test_pkgs_is_there_for_python_and_follows_the_settings(cells, monkeypatch) -> None:
+    first = cells.value("pkgs")
+    assert first is nbdock.packages.default_nixpkgs()
+    assert cells.value("pkgs") is first
+    monkeypatch.setenv("NBDOCK_NIX_CHANNEL", "https://channel.example/other")
+    assert cells.value("pkgs") is nbdock.packages.default_nixpkgs() is not first
+    cells.run("pkgs = 1")
+    monkeypatch.setenv("NBDOCK_NIX_CHANNEL", "https://channel.example/third")
+    assert cells.value("pkgs") == 1
+    cells.run("del pkgs")
+    assert "pkgs" not in cells.names
+
+
 def test_an_interrupt_in_a_load_stops_it(cells, packages) -> None:
     import _thread
 
