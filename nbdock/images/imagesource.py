@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from nbdock import settings
-from nbdock.content import BlobStore, open_decompressed
-from nbdock.errors import ArchiveError, DigestMismatchError, InvalidManifestError
+from nbdock.content import BlobStore
+from nbdock.errors import ArchiveError, InvalidManifestError
 from nbdock.filetree import Entry, EntryKind, FileContent, read_tar
+from nbdock.images.layerblobs import keep_tar
 from nbdock.oci import Descriptor, Digest
 from nbdock.packages import Progress
 
@@ -131,20 +132,7 @@ def document(source: ImageSource, name: str) -> bytes:
 def store_layer(entry: Entry, diff_id: Digest, store: BlobStore, what: str) -> None:
     """Put a layer, decompressed if it is compressed, into the store; its names are checked."""
     assert entry.content is not None
-    with store.writer() as writer:
-        ratio = settings.current().decompression_ratio_limit
-        stream = open_decompressed(entry.content.chunks(), limit_ratio=ratio)
-        while piece := stream.read(1 << 20):
-            writer.write(piece)
-        try:
-            writer.commit(expected=diff_id)
-        except DigestMismatchError as error:
-            raise DigestMismatchError(
-                f"{what} is {error.actual}, but the configuration says {diff_id}.",
-                digest=str(diff_id),
-                actual=error.actual,
-                hint="The archive is damaged or was tampered with; save it again.",
-            ) from error
+    keep_tar(store, entry.content.chunks(), diff_id, what=what)
     try:
         for _ in read_tar(store.path_of(diff_id)):
             pass

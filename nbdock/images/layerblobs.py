@@ -6,12 +6,15 @@ and the cache remembers which belongs to which.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import BinaryIO
+
 from nbdock import settings
 from nbdock.content import BlobStore, LayerCache, compressor, open_decompressed
 from nbdock.errors import DigestMismatchError
 from nbdock.oci import Descriptor, Digest, MediaType
 
-__all__ = ["ensure_compressed", "ensure_uncompressed"]
+__all__ = ["ensure_compressed", "ensure_uncompressed", "keep_tar"]
 
 
 def ensure_uncompressed(store: BlobStore, descriptor: Descriptor, diff_id: Digest) -> Descriptor:
@@ -25,22 +28,35 @@ def ensure_uncompressed(store: BlobStore, descriptor: Descriptor, diff_id: Diges
     if not store.has(diff_id):
         if descriptor.digest == diff_id:
             store.open(diff_id).close()  # raises the store's own error
-        with store.open(descriptor.digest) as blob, store.writer() as writer:
-            ratio = settings.current().decompression_ratio_limit
-            stream = open_decompressed(blob, limit_ratio=ratio)
-            while piece := stream.read(1 << 20):
-                writer.write(piece)
-            try:
-                writer.commit(expected=diff_id)
-            except DigestMismatchError as error:
-                raise DigestMismatchError(
-                    f"The layer {descriptor.digest} unpacks to {error.actual}, "
-                    f"but the image's configuration says {diff_id}.",
-                    digest=str(diff_id),
-                    actual=error.actual,
-                    hint="The image is damaged or was tampered with; fetch it again.",
-                ) from error
+        with store.open(descriptor.digest) as blob:
+            keep_tar(store, blob, diff_id, what=f"The layer {descriptor.digest}")
     return Descriptor(MediaType.OCI_LAYER, diff_id, store.size_of(diff_id))
+
+
+def keep_tar(
+    store: BlobStore, blob: BinaryIO | Iterable[bytes | memoryview], diff_id: Digest, *, what: str
+) -> None:
+    """Put a layer's tar into the store, decompressed if it is compressed, and verified.
+
+    Raises
+    ------
+    DigestMismatchError
+        It is not the tar that the image's configuration promises; nothing was kept.
+    """
+    with store.writer() as writer:
+        ratio = settings.current().decompression_ratio_limit
+        stream = open_decompressed(blob, limit_ratio=ratio)
+        while piece := stream.read(1 << 20):
+            writer.write(piece)
+        try:
+            writer.commit(expected=diff_id)
+        except DigestMismatchError as error:
+            raise DigestMismatchError(
+                f"{what} unpacks to {error.actual}, but the image's configuration says {diff_id}.",
+                digest=str(diff_id),
+                actual=error.actual,
+                hint="The image is damaged or was tampered with; fetch or save it again.",
+            ) from error
 
 
 def ensure_compressed(
