@@ -7,6 +7,7 @@ from nbdock.content.decompress import DecompressedStream, open_decompressed
 from nbdock.content.faults import storage_error
 from nbdock.content.index import StoredImage
 from nbdock.content.landing import landing
+from nbdock.content.lockfile import only_one
 from nbdock.content.store import BadBlob, BlobStore
 from nbdock.content.temporary import TemporaryFile, sweep
 from nbdock.content.writer import BlobWriter, Written
@@ -16,6 +17,7 @@ __all__ = [  # noqa: RUF022  (in order of importance)
     "BlobWriter",
     "Written",
     "landing",
+    "only_one",
     "StoredImage",
     "BadBlob",
     "LayerCache",

@@ -15,9 +15,7 @@ The disk holds it uncompressed, as a Nix store does.)
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import fcntl
 import functools
 import hashlib
 import os
@@ -27,7 +25,7 @@ from pathlib import Path
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited, in_stoppable_worker, in_worker
-from nbdock.content import BlobStore, open_decompressed, storage_error
+from nbdock.content import BlobStore, only_one, open_decompressed
 from nbdock.errors import (
     ArchiveError,
     BinaryCacheError,
@@ -51,7 +49,6 @@ from nbdock.transport import TransferProgress, Transport
 __all__ = ["fetch_nars", "nar_path"]
 
 _CODECS = ("xz", "zstd", "none", "bzip2", "gzip")
-_LOOK_AGAIN_S = 0.1
 _PROVEN = "nix-content"
 # What compression may add to what cannot be compressed.
 _SLACK_BYTES = 1 << 16
@@ -288,32 +285,7 @@ def _pieces(
             yield piece
 
 
-@contextlib.asynccontextmanager
-async def _only_one(info: PathInfo) -> AsyncIterator[None]:
+def _only_one(info: PathInfo) -> contextlib.AbstractAsyncContextManager[None]:
     """One thread or process at a time has a NAR in its hands."""
-    folder = os.path.join(settings.current().home, "downloads")
-    path = os.path.join(folder, f"{info.nar_hash.hex}.lock")
-    while True:
-        try:
-            os.makedirs(folder, exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        except OSError as error:
-            raise storage_error(error, "fetch a package", path) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its last owner may have removed it between our opening and locking it.
-            if os.fstat(fd).st_nlink:
-                break
-        except BlockingIOError:
-            pass
-        except OSError:
-            break  # a file system without locks: then twice is no harm, only work
-        os.close(fd)
-        await asyncio.sleep(_LOOK_AGAIN_S)
-    try:
-        yield
-    finally:
-        # The name goes before the lock: afterwards it may be another's.
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        os.close(fd)
+    lock = os.path.join(settings.current().home, "downloads", f"{info.nar_hash.hex}.lock")
+    return only_one(lock, "fetch a package")
