@@ -52,7 +52,14 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
     ├── EngineError                   a Docker or Podman engine
     ├── VmError                       virtual machines
     │   ├── GuestPartError
-    │   └── LayerDiskError
+    │   ├── LayerDiskError
+    │   ├── GuestBootError
+    │   ├── GuestTimeoutError
+    │   ├── GuestPanicError
+    │   ├── GuestMemoryError
+    │   ├── GuestDiskFullError
+    │   ├── GuestStoppedError
+    │   └── GuestProtocolError
     └── UnavailableError              a component this machine lacks, or a part not built yet
 """
 
@@ -77,7 +84,14 @@ __all__ = [
     "ContentError",
     "DigestMismatchError",
     "EngineError",
+    "GuestBootError",
+    "GuestDiskFullError",
+    "GuestMemoryError",
+    "GuestPanicError",
     "GuestPartError",
+    "GuestProtocolError",
+    "GuestStoppedError",
+    "GuestTimeoutError",
     "HttpStatusError",
     "ImageNotFoundError",
     "InvalidDigestError",
@@ -491,6 +505,40 @@ class GuestPartError(VmError):
 
 class LayerDiskError(VmError):
     """A layer could not be made into a disk."""
+
+
+class GuestBootError(VmError):
+    """A guest did not boot: QEMU did not start, or nothing was heard of the guest in time."""
+
+
+class GuestTimeoutError(VmError):
+    """A guest took longer than it may; `timeout_s` is how long that is."""
+
+    def __init__(
+        self, message: str, *, timeout_s: float, output: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, output=output, hint=hint)
+        self.timeout_s = timeout_s
+
+
+class GuestPanicError(VmError):
+    """The guest's kernel panicked; `output` is what it said last."""
+
+
+class GuestMemoryError(VmError):
+    """The guest as a whole ran out of memory, not only a command in it."""
+
+
+class GuestDiskFullError(VmError):
+    """The guest's disk was full before the commands began, or where they have no part in it."""
+
+
+class GuestStoppedError(VmError):
+    """The guest was switched off, restarted or killed before it was done."""
+
+
+class GuestProtocolError(VmError):
+    """The guest said something on its control port that it should not, or sent too much."""
 
 
 class UnavailableError(NbdockError):

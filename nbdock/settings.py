@@ -198,6 +198,30 @@ class Settings:
     vm_module_limit_bytes: int = 256 << 20
     """The largest file of a kernel's package that is read, and the largest module. Bytes."""
 
+    vm_user: str = "nobody"
+    """Whom virtual machines run as when nbdock itself runs as root. Text."""
+
+    vm_boot_timeout_s: float = 120.0
+    """How long a guest may take to boot, and QEMU to answer. Seconds."""
+
+    vm_kvm_boot_timeout_s: float = 15.0
+    """How long a guest may take to boot under KVM before TCG is used instead. Seconds."""
+
+    vm_timeout_s: float = 3600.0
+    """How long what runs in a guest may take, if the call does not say. Seconds."""
+
+    vm_stop_timeout_s: float = 10.0
+    """How long a guest may take to end by itself when it is done; then it is killed. Seconds."""
+
+    vm_log_limit_bytes: int = 16 << 20
+    """How much of what a guest's commands say is shown; the rest is only waited for. Bytes."""
+
+    vm_output_bytes: int = 64 << 10
+    """How much of what a guest's commands said last is kept. Bytes."""
+
+    vm_changes_limit_bytes: int = 64 << 30
+    """The largest tar that is taken from a guest. Bytes."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

@@ -6,8 +6,12 @@ from nbdock.vm.kernel import Kernel, guest_kernel, host_kernel, package_kernel
 from nbdock.vm.layerdisk import DiskFormat, LayerDisk, layer_disk
 from nbdock.vm.modules import Module, resolve_modules
 from nbdock.vm.programs import guest_programs, host_programs, package_programs
+from nbdock.vm.tasks import GuestResult, GuestTask, run_guest
 
 __all__ = [  # noqa: RUF022, in order of importance
+    "run_guest",
+    "GuestTask",
+    "GuestResult",
     "choose_accelerator",
     "Accelerator",
     "measure_kvm",
