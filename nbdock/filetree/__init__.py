@@ -18,6 +18,7 @@ from nbdock.filetree.hostdir import (
 )
 from nbdock.filetree.hostwalks import Fact, Walk, walk_all
 from nbdock.filetree.overlay import Tree, overlay
+from nbdock.filetree.squashing import squash
 from nbdock.filetree.tarheader import HeaderEncoder, TarPolicy
 from nbdock.filetree.tarreader import read_tar
 from nbdock.filetree.tarwriter import RECORD_BYTES, Sink, TarWriter, tar_bytes, write_tar
@@ -52,6 +53,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "DirectoryListing",
     "overlay",
     "Tree",
+    "squash",
     "differences",
     "Difference",
     "DifferenceKind",

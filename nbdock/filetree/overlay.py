@@ -86,17 +86,20 @@ class Tree(Mapping[bytes, Entry]):
         Of the names of one file, the first is the file and the others are hardlinks to it,
         however it was in the layers.
         """
-        first: dict[int, bytes] = {}
+        first: dict[int, Entry] = {}
         for path in self:
             held = self.resolved(path)
-            known = first.setdefault(id(held), path) if id(held) in self._linked else path
-            if known != path:
+            file = first.get(id(held))
+            if file is not None:
                 yield dataclasses.replace(
-                    held, path=path, kind=EntryKind.HARDLINK, size_bytes=0, content=None,
-                    linkname=known, target=held,
+                    file, path=path, kind=EntryKind.HARDLINK, size_bytes=0, content=None,
+                    linkname=file.path, target=file,
                 )  # fmt: skip
-            else:
-                yield held if held.path == path else dataclasses.replace(held, path=path)
+                continue
+            file = held if held.path == path else dataclasses.replace(held, path=path)
+            if id(held) in self._linked:
+                first[id(held)] = file
+            yield file
 
 
 def overlay(layers: Iterable[Iterable[Entry]]) -> Tree:
