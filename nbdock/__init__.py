@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         stream_layered_image,
         stream_nix_shell_image,
     )
+    from nbdock.jobs import Job
     from nbdock.layering import LayerPlan, planners
     from nbdock.packages import (
         Closure,
@@ -64,6 +65,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Closure",
     "Image",
+    "Job",
     "LayerPlan",
     "NbdockError",
     "Package",
@@ -116,6 +118,7 @@ _ROOMS = {
     ),
     "nbdock.layering": ("LayerPlan", "planners"),
     "nbdock.tables": ("layer_table", "package_table", "registry_table", "index_table"),
+    "nbdock.jobs": ("Job",),
     "nbdock.errors": ("NbdockError",),
     "nbdock.settings": ("configure",),
 }  # fmt: skip

@@ -36,6 +36,9 @@ class Settings:
     home: Path = dataclasses.field(default_factory=_default_home)
     """Where everything lives: the image store, the layer cache, downloaded packages."""
 
+    home_least_free_bytes: int = 1 << 30
+    """How much room `doctor` wants there. Bytes."""
+
     workers: int = dataclasses.field(default_factory=lambda: min(os.cpu_count() or 1, 8))
     """Worker threads for hashing, compressing and tarring. Count."""
 
@@ -78,6 +81,15 @@ class Settings:
 
     progress_delay_s: float = 2.0
     """How long a job may take before a progress line appears. Seconds."""
+
+    progress_parts: int = 10
+    """The most parts of some work, such as the layers of a pull, that have a line each. Count."""
+
+    job_log_lines: int = 10_000
+    """How many lines of what a job says are kept, the last. Count."""
+
+    job_log_limit_bytes: int = 1 << 20
+    """How much of what a job says is kept, the last. Bytes."""
 
     decompression_ratio_limit: float = 1100.0
     """How many bytes one compressed byte of an image may become, on average: gzip's most is 1032,

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary, ref
 import nbdock
 from nbdock import packages
 from nbdock.errors import NbdockError
+from nbdock.jobs import Job, JobState
 from nbdock.notebook import completion, display, errors
-from nbdock.notebook.jobs import Job, JobState
 from nbdock.notebook.magics import BuildMagics
 from nbdock.notebook.names import BUILDERS, default_apt
 

@@ -23,8 +23,8 @@ from nbdock.images import (
     PrefetchedImage,
     RootFilesystem,
 )
+from nbdock.jobs import Job, JobState
 from nbdock.layering import LayerPlan, Planners
-from nbdock.notebook.jobs import Job, JobState
 from nbdock.notebook.packageviews import package_set_view, package_view, planners_view
 from nbdock.notebook.progress import line_bundle, updates_displays
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened

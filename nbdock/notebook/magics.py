@@ -18,11 +18,11 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from nbdock.images import PrefetchedImage, prefetch_image
+from nbdock.jobs import Job
 from nbdock.layering import LayerPlan
 from nbdock.nixlang import parse
 from nbdock.notebook.building import Made, Outcome, build_cell
 from nbdock.notebook.flags import parse_flags, parse_prefetch
-from nbdock.notebook.jobs import Job
 from nbdock.notebook.names import CellNames
 from nbdock.notebook.progress import run_with_progress
 from nbdock.packages import Progress
