@@ -72,7 +72,7 @@ class GuestTask:
     layers: tuple[LayerDisk, ...] = ()
     script: bytes = b""
     command: tuple[str, ...] = ()
-    environment: Mapping[str, str] = _NOTHING
+    environment: Mapping[str, str] = dataclasses.field(default_factory=lambda: _NOTHING)
     working_directory: str = "/"
     user: str = ""
     root: Literal["merged", "changes"] = "merged"
