@@ -16,11 +16,13 @@ from nbdock.packages.texts import script, text_file
 
 if TYPE_CHECKING:
     from nbdock.packages.debian import (
+        DPKG_HELPERS,
         AptPackage,
         AptPackageSet,
         AptSearchResult,
         InstalledPackage,
         apt,
+        dpkg_database,
         installed_from_records,
         records_closure,
     )
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         store_path,
     )
     from nbdock.packages.nix.local.shell import NixShell, nix_shell
+    from nbdock.packages.requirements import REQUIREMENTS, apt_finding
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Package",
@@ -70,6 +73,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "InstalledPackage",
     "installed_from_records",
     "records_closure",
+    "dpkg_database",
+    "DPKG_HELPERS",
     "LocalStore",
     "StorePackage",
     "StorePath",
@@ -82,6 +87,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "nix_shell",
     "Progress",
     "Tally",
+    "REQUIREMENTS",
+    "apt_finding",
 ]
 
 _ENVIRONMENT = {"shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates"}
@@ -99,11 +106,15 @@ _NIX = {
     "format_hash",
 }
 _SHELL = {"NixShell", "nix_shell"}
+_REQUIREMENTS = {"REQUIREMENTS", "apt_finding"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"nbdock.packages has no {name!r}.")
-    rooms = {"nix": _NIX, "nix.local.shell": _SHELL, "environment": _ENVIRONMENT}
+    rooms = {
+        "nix": _NIX, "nix.local.shell": _SHELL, "environment": _ENVIRONMENT,
+        "requirements": _REQUIREMENTS,
+    }  # fmt: skip
     room = next((room for room, names in rooms.items() if name in names), "debian")
     return getattr(importlib.import_module(f"nbdock.packages.{room}"), name)

@@ -96,6 +96,7 @@ class Archive:
             for path, data in (files or {}).items():
                 (tree / path).parent.mkdir(parents=True, exist_ok=True)
                 (tree / path).write_bytes(data)
+                (tree / path).chmod(0o755 if data.startswith(b"#!") else 0o644)
             control = {
                 "Package": name, "Version": version, "Architecture": architecture,
                 "Maintainer": "T <t@example.org>", "Description": f"{name} for tests",

@@ -5,6 +5,7 @@ The way of the data: `configuration`, `sources` and `preferences` say where to l
 the .debs; `deb` reads one as a stream of entries.
 """
 
+from nbdock.packages.debian.dpkgdatabase import DPKG_HELPERS, dpkg_database
 from nbdock.packages.debian.dpkgrecords import (
     InstalledPackage,
     installed_from_records,
@@ -23,4 +24,6 @@ __all__ = [  # noqa: RUF022, in order of importance
     "installed_from_records",
     "records_closure",
     "merged_usr_links",
+    "dpkg_database",
+    "DPKG_HELPERS",
 ]

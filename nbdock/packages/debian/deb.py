@@ -15,14 +15,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
 
-from nbdock import settings
 from nbdock.errors import ArchiveError
 from nbdock.filetree import BytesContent, Content, Entry, EntryKind, read_tar
-from nbdock.packages.debian.debmembers import Member, deb_members, member_content
+from nbdock.packages.debian.control import control_field, read_control
+from nbdock.packages.debian.debmembers import deb_members, member_content
 from nbdock.packages.debian.mergedusr import merge_usr
 
 __all__ = ["deb_entries", "deb_key"]
@@ -31,7 +29,6 @@ _VERSION = 1
 """Raised whenever the same .deb would give other entries than before."""
 
 _STATUS_D = b"var/lib/dpkg/status.d"
-_NAME = re.compile(rb"[a-z0-9][a-z0-9+.-]*")
 
 
 def deb_key(sha256: str, *, merged_usr: bool = True) -> str:
@@ -81,7 +78,9 @@ def deb_entries(path: str | os.PathLike[str], *, merged_usr: bool = True) -> Ite
     with file:
         try:
             control, data = deb_members(file)
-            stanza, md5sums, mtime = _read_control(file, control)
+            told = read_control(file, control, only=(b"md5sums",))
+            mtime = told.mtime
+            md5sums = told.files[b"md5sums"].data if told.files else None
             entries = read_tar(member_content(file, data))
             sums: list[bytes] = []
             if md5sums is None:
@@ -92,67 +91,16 @@ def deb_entries(path: str | os.PathLike[str], *, merged_usr: bool = True) -> Ite
             yield from _placed(entries, mtime, seen)
             if md5sums is None:
                 md5sums = b"".join(sums)
-            yield from _placed(_record(stanza, md5sums, mtime), mtime, seen)
+            yield from _placed(_record(told.stanza, md5sums, mtime), mtime, seen)
         except ArchiveError as error:
             if where not in error.message:
                 error.message = f"{where}: {error.message}"
             raise
 
 
-def _read_control(file: BinaryIO, member: Member) -> tuple[bytes, bytes | None, int]:
-    """The control stanza, the md5sums if there are any, and the time of the stanza."""
-    limit = settings.current().deb_control_limit_bytes
-    found: dict[bytes, bytes] = {}
-    mtime = 0
-    for entry in read_tar(member_content(file, member)):
-        if entry.path not in (b"control", b"md5sums") or entry.kind is not EntryKind.FILE:
-            continue
-        if entry.size_bytes > limit:
-            raise ArchiveError(
-                f"Its {entry.path.decode()} file says {entry.size_bytes} bytes, "
-                f"more than the setting deb_control_limit_bytes ({limit}).",
-                offset=member.offset,
-            )
-        found[entry.path] = entry.read()
-        if entry.path == b"control":
-            mtime = int(entry.mtime)
-    if b"control" not in found:
-        raise ArchiveError("Its control archive has no control file.", offset=member.offset)
-    return _stanza(found[b"control"]), found.get(b"md5sums"), mtime
-
-
-def _stanza(control: bytes) -> bytes:
-    """The one stanza of a control file without a Status field, which only dpkg may set."""
-    lines: list[bytes] = []
-    skipping = False
-    for line in control.strip(b"\n").split(b"\n"):
-        if not line.strip():
-            raise ArchiveError("Its control file has more than one stanza.")
-        if not line.startswith((b" ", b"\t")):
-            if b":" not in line and not line.startswith(b"#"):
-                raise ArchiveError(f"Its control file has the line {line[:80]!r}, not a field.")
-            skipping = line.lower().startswith((b"status:", b"#"))
-        if not skipping:
-            lines.append(line)
-    stanza = b"\n".join(lines) + b"\n"
-    name = _field(stanza, b"Package")
-    if not _NAME.fullmatch(name):
-        raise ArchiveError(f"Its control file names the package {name[:80]!r}, which is no name.")
-    if not _field(stanza, b"Version"):
-        raise ArchiveError("Its control file has no version.")
-    return stanza
-
-
-def _field(stanza: bytes, name: bytes) -> bytes:
-    found = re.search(
-        rb"^" + name + rb":[ \t]*(.*?)[ \t\r]*$", stanza, re.IGNORECASE | re.MULTILINE
-    )
-    return found[1] if found else b""
-
-
 def _record(stanza: bytes, md5sums: bytes, mtime: int) -> Iterator[Entry]:
     """What scanners read (syft and trivy know both files; distroless images have them)."""
-    place = _STATUS_D + b"/" + _field(stanza, b"Package")
+    place = _STATUS_D + b"/" + control_field(stanza, b"Package")
     for path, data in ((place, stanza), (place + b".md5sums", md5sums)):
         yield Entry(
             path, EntryKind.FILE, mode=0o644, mtime=mtime, uname="root", gname="root",

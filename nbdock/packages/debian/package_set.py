@@ -310,6 +310,21 @@ class AptPackageSet(PackageSet):
                 found.append(self._package(node.record))
         return AptSearchResult(pattern, found)
 
+    @property
+    def essential(self) -> tuple[AptPackage, ...]:
+        """The packages that every Debian system has, and that no dependency names.
+
+        What packages do when they are configured relies on them: an image in which ``dpkg
+        --configure -a`` is to run needs them.
+        """
+        catalogue = self._catalogue
+        found = []
+        for name in sorted(set(self._index.get_now().mentioning(["\nessential: yes"]))):
+            node = catalogue.candidate(name)
+            if node is not None and node.record.essential:
+                found.append(self._package(node.record))
+        return tuple(found)
+
     # Closures
 
     async def closure(self, packages: Sequence[Package]) -> Closure:
