@@ -58,7 +58,7 @@ if TYPE_CHECKING:
         usr_bin_env,
     )
     from nbdock.settings import configure
-    from nbdock.tables import index_table, layer_table, package_table, registry_table
+    from nbdock.tables import doctor, index_table, layer_table, package_table, registry_table
 
 __version__ = "0.1.0"
 
@@ -80,6 +80,7 @@ __all__ = [
     "concurrency",
     "configure",
     "directory",
+    "doctor",
     "errors",
     "export_image",
     "fake_nss",
@@ -117,7 +118,9 @@ _ROOMS = {
         "shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates",
     ),
     "nbdock.layering": ("LayerPlan", "planners"),
-    "nbdock.tables": ("layer_table", "package_table", "registry_table", "index_table"),
+    "nbdock.tables": (
+        "layer_table", "package_table", "registry_table", "index_table", "doctor",
+    ),
     "nbdock.jobs": ("Job",),
     "nbdock.errors": ("NbdockError",),
     "nbdock.settings": ("configure",),

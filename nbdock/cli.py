@@ -3,6 +3,7 @@
     nbdock prefetch --image-name mysql --image-tag 8 --arch x86_64 --os linux
     nbdock pull redis:7 --save redis.tar.gz
     nbdock push redis.tar.gz localhost:5000/team/redis:7
+    nbdock doctor
 
 ``prefetch`` takes what ``nix-prefetch-docker`` takes, and prints what that prints. Results go to
 standard output, everything else to standard error. The exit code is 0, 1 for what failed, 2 for
@@ -192,6 +193,27 @@ def push(
         )
 
     click.echo(_run(work, lambda pushed: f"Pushed {pushed}", quiet=quiet))
+
+
+@main.command(short_help="Say what this machine has, and what adds the rest.")
+@click.pass_context
+def doctor(ctx: click.Context) -> None:
+    """Say what this machine has of what nbdock can use, what for, and what adds the rest.
+
+    "optional" is what only some things need, "slower" what they can do without. The exit code is
+    1 if something is missing that everything needs.
+    """
+    from nbdock.tables import check_parts
+
+    parts = check_parts()
+    width = max(len(part.part) for part in parts)
+    for part in parts:
+        click.echo(f"{part.status:8}  {part.part:{width}}  {part.found}")
+        if part.status != "ok":
+            click.echo(f"{'':8}  {'':{width}}  for {part.needed_for}")
+        if part.fix:
+            click.echo(f"{'':8}  {'':{width}}  $ {part.fix}")
+    ctx.exit(int(any(part.status == "missing" for part in parts)))
 
 
 def _image_arguments(options: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from support.stalling_registry import stalling_registry
 import nbdock
 from nbdock import cli
 from nbdock.content import BlobStore
+from nbdock.requirements import Finding, Requirement, State
+from nbdock.tables import checkup
 
 LIMIT_S = 0.3
 HEAVY = {"IPython", "pandas", "numpy", "networkx", "httpx", "sqlite3", "zstandard", "asyncio"}
@@ -283,6 +285,42 @@ class TestProcess:
         assert f"\r\x1b[KPulling {registry.host}/slow:1  " in lines
         assert lines.count("\n") == 1
         assert lines.rpartition("\r\x1b[K")[2].startswith(f"Pulled {registry.host}/slow:1 in ")
+
+
+class TestDoctor:
+    def test_what_is_not_here_and_what_adds_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        parts = (
+            Requirement("one", "all", lambda: Finding(State.OK, "here"), is_needed=True),
+            Requirement("another", "some", lambda: Finding(State.ABSENT, "gone", "add it")),
+            Requirement("more", "speed", lambda: Finding(State.SLOWER, "weak")),
+        )
+        monkeypatch.setattr(checkup, "REQUIREMENTS", parts)
+        assert printed("doctor").splitlines() == [
+            "ok        one      here",
+            "optional  another  gone",
+            "                   for some",
+            "                   $ add it",
+            "slower    more     weak",
+            "                   for speed",
+        ]
+
+    def test_what_everything_needs_is_not_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        parts = (Requirement("one", "all", lambda: Finding(State.ABSENT, "x"), is_needed=True),)
+        monkeypatch.setattr(checkup, "REQUIREMENTS", parts)
+        result = nbdock_("doctor")
+        assert result.exit_code == 1
+        assert result.stdout.startswith("missing   one  x\n")
+
+    def test_it_imports_nothing_heavy(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; from nbdock.cli import main\n"
+            "try: main(['doctor'])\n"
+            "except SystemExit as end: print(end.code, *sys.modules)"
+        )
+        said = subprocess.check_output([sys.executable, "-c", code], text=True)
+        exit_code, *modules = said.splitlines()[-1].split()
+        assert exit_code == "0"
+        assert not {"pandas", "IPython", "httpx"} & set(modules)
 
 
 def _collect(fd: int, take: Callable[[bytes], Any]) -> None:

@@ -8,6 +8,7 @@ from nbdock.content.faults import storage_error
 from nbdock.content.index import StoredImage
 from nbdock.content.landing import landing
 from nbdock.content.lockfile import only_one
+from nbdock.content.requirements import REQUIREMENTS
 from nbdock.content.store import BadBlob, BlobStore
 from nbdock.content.temporary import TemporaryFile, sweep
 from nbdock.content.writer import BlobWriter, Written
@@ -35,4 +36,5 @@ __all__ = [  # noqa: RUF022  (in order of importance)
     "detect",
     "codec_named",
     "codec_of_name",
+    "REQUIREMENTS",
 ]

@@ -17,10 +17,12 @@ from nbdock.images.planning import closure, plan_layers, to_planner
 from nbdock.images.prefetching import PrefetchedImage, prefetch_image
 from nbdock.images.pulling import pull_image
 from nbdock.images.pushing import push_index
+from nbdock.images.requirements import REQUIREMENTS
 from nbdock.images.saving import check_destination
 from nbdock.images.streaming import ImageStream, stream_layered_image
 
 __all__ = [
+    "REQUIREMENTS",
     "Image",
     "ImageLayer",
     "ImageStream",

@@ -16,6 +16,7 @@ from nbdock import packages
 from nbdock.errors import NbdockError
 from nbdock.jobs import Job, JobState
 from nbdock.notebook import completion, display, errors
+from nbdock.notebook.doctor import DoctorMagics
 from nbdock.notebook.magics import BuildMagics
 from nbdock.notebook.names import BUILDERS, default_apt
 
@@ -29,7 +30,7 @@ _renewing: WeakKeyDictionary[Any, Callable[..., None]] = WeakKeyDictionary()
 
 def load(shell: Any) -> None:
     """Give a shell the magics and the looks; ``nbdock``, ``apt`` and ``pkgs``, if they are free."""
-    shell.register_magics(BuildMagics)
+    shell.register_magics(BuildMagics, DoctorMagics)
     display.install(shell)
     errors.install()
     completion.install(shell)
@@ -60,10 +61,12 @@ def unload(shell: Any) -> None:
     manager = shell.magics_manager
     for magic in BUILDERS:
         manager.magics["cell"].pop(magic, None)
-    manager.magics["line"].pop("prefetchImage", None)
-    registered = manager.registry.pop(BuildMagics.__name__, None)
-    if registered in shell.configurables:
-        shell.configurables.remove(registered)
+    for magic in ("prefetchImage", "nbdock"):
+        manager.magics["line"].pop(magic, None)
+    for magics in (BuildMagics, DoctorMagics):
+        registered = manager.registry.pop(magics.__name__, None)
+        if registered in shell.configurables:
+            shell.configurables.remove(registered)
     display.remove(shell)
     errors.remove()
     completion.remove(shell)

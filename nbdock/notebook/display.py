@@ -25,6 +25,7 @@ from nbdock.images import (
 )
 from nbdock.jobs import Job, JobState
 from nbdock.layering import LayerPlan, Planners
+from nbdock.notebook.doctor import doctor_view
 from nbdock.notebook.packageviews import package_set_view, package_view, planners_view
 from nbdock.notebook.progress import line_bundle, updates_displays
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
@@ -311,6 +312,7 @@ def _show_job(job: Job[Any]) -> None:
         job.watch(lambda: handle.update(line_bundle(_job_text(job)), raw=True))
 
 
+_DOCTOR_TABLE = ("nbdock.tables.doctortable", "DoctorTable")
 _VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
     (Image, _image_view),
     (PrefetchedImage, _prefetched_view),
@@ -332,6 +334,8 @@ def install(shell: Any) -> None:
     for kind, view in _VIEWS:
         formatters["text/html"].for_type(kind, _html(view))
         formatters["text/plain"].for_type(kind, _pretty(view))
+    # By its name, as its module imports pandas.
+    formatters["text/html"].for_type_by_name(*_DOCTOR_TABLE, _html(doctor_view))
     shell.display_formatter.ipython_display_formatter.for_type(Job, _show_job)
 
 
@@ -353,4 +357,5 @@ def remove(shell: Any) -> None:
     for kind, _ in _VIEWS:
         formatters["text/html"].pop(kind, None)
         formatters["text/plain"].pop(kind, None)
+    formatters["text/html"].pop(".".join(_DOCTOR_TABLE), None)
     shell.display_formatter.ipython_display_formatter.pop(Job, None)

@@ -3,5 +3,12 @@
 from nbdock.registry.client import RegistryClient
 from nbdock.registry.credentials import Credentials, Login
 from nbdock.registry.fetched import FetchedManifest
+from nbdock.registry.requirements import REQUIREMENTS
 
-__all__ = ["RegistryClient", "FetchedManifest", "Credentials", "Login"]  # noqa: RUF022 (by importance)
+__all__ = [  # noqa: RUF022 (by importance)
+    "RegistryClient",
+    "FetchedManifest",
+    "Credentials",
+    "Login",
+    "REQUIREMENTS",
+]

@@ -1,7 +1,16 @@
-"""pandas tables of layers and packages, and of what is in registries."""
+"""pandas tables of layers and packages, of what is in registries, and of what a machine has."""
 
+from nbdock.tables.checkup import CheckedPart, check_parts, doctor
 from nbdock.tables.layers import layer_table
 from nbdock.tables.packages import package_table
 from nbdock.tables.registries import index_table, registry_table
 
-__all__ = ["index_table", "layer_table", "package_table", "registry_table"]
+__all__ = [
+    "CheckedPart",
+    "check_parts",
+    "doctor",
+    "index_table",
+    "layer_table",
+    "package_table",
+    "registry_table",
+]

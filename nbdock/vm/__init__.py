@@ -6,6 +6,7 @@ from nbdock.vm.kernel import Kernel, guest_kernel, host_kernel, package_kernel
 from nbdock.vm.layerdisk import DiskFormat, LayerDisk, layer_disk
 from nbdock.vm.modules import Module, resolve_modules
 from nbdock.vm.programs import guest_programs, host_programs, package_programs
+from nbdock.vm.requirements import REQUIREMENTS
 from nbdock.vm.tasks import GuestResult, GuestTask, run_guest
 
 __all__ = [  # noqa: RUF022, in order of importance
@@ -30,4 +31,5 @@ __all__ = [  # noqa: RUF022, in order of importance
     "layer_disk",
     "LayerDisk",
     "DiskFormat",
+    "REQUIREMENTS",
 ]

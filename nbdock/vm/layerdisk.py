@@ -157,20 +157,26 @@ def overlay_entries(layer: Iterator[Entry]) -> Iterator[Entry]:
         yield entry if xattrs == entry.xattrs else dataclasses.replace(entry, xattrs=xattrs)
 
 
+def converter_path() -> str | None:
+    """The program that makes a tar a squashfs; None if this machine has none."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    return shutil.which("sqfstar", path=path) or shutil.which("tar2sqfs", path=path)
+
+
 def _converter(root: Entry) -> list[str] | None:
     """The command that turns a tar on its input into the squashfs whose path comes last."""
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    program = converter_path()
+    if program is None:
+        return None
     # Small blocks of a quick codec: scripts read a few files of a layer, here and there.
-    if program := shutil.which("sqfstar", path=path):
+    if program.endswith("sqfstar"):
         # It does not take the root from the archive, and 4.5 forgets the root's owner and time,
         # which is no harm: what a guest sees as the root is the directory its overlay writes to.
         return [program, "-comp", "lz4", "-b", "32K", "-mkfs-time", "0", "-exit-on-error", "-force",
                 "-quiet", "-no-progress", "-root-mode", f"{root.mode:o}"]  # fmt: skip
-    if program := shutil.which("tar2sqfs", path=path):
-        # Not lz4: with it, 1.2 writes tables of owners that unsquashfs takes for damaged.
-        return [program, "--compressor", "zstd", "--comp-extra", "level=1", "--block-size", "32768",
-                "--no-skip", "--force", "--quiet"]  # fmt: skip
-    return None
+    # Not lz4: with it, 1.2 writes tables of owners that unsquashfs takes for damaged.
+    return [program, "--compressor", "zstd", "--comp-extra", "level=1", "--block-size", "32768",
+            "--no-skip", "--force", "--quiet"]  # fmt: skip
 
 
 def _convert(

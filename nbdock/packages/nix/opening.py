@@ -98,7 +98,7 @@ def nixpkgs(
             argument=without[0],
             hint="Give one of them.",
         )
-    obstacle = "" if without else _obstacle(source)
+    obstacle = "" if without else why_not_local(source)
     if not without and not obstacle:
         return NixPackageSet(source, system=system, config=config)
     if with_nix:
@@ -124,7 +124,7 @@ def default_nixpkgs() -> PackageSet:
         return _opened[around]
 
 
-def _obstacle(source: object) -> str:
+def why_not_local(source: object = None) -> str:
     """Why Nix cannot be used here, as a clause; the empty text if it can."""
     if find_nix() is None:
         return "Nix is not installed"
