@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ class Settings:
 
     retries: int = 4
     """How often a broken transfer is taken up again. Count."""
+
+    layer_contents_limit_bytes: int = 256 << 30
+    """The most that the files of one layer may hold, holes included, for tables. Bytes."""
 
     silence_timeout_s: float = 30.0
     """How long a server may stay silent before the transfer counts as broken. Seconds."""
@@ -293,15 +297,20 @@ def _from_environment(fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, A
 
 
 _FIELDS = dataclasses.fields(Settings)
-_VARIABLES = tuple(f"NBDOCK_{field.name.upper()}" for field in _FIELDS)
-_HOME_VARIABLES = ("HOME", "XDG_DATA_HOME")
+# As the process has them: `current` is asked for at every step of a transfer, and encoding all
+# these names each time took twenty times as long.
+_VARIABLES = tuple(
+    os.fsencode(name)
+    for name in (*(f"NBDOCK_{field.name.upper()}" for field in _FIELDS), "HOME", "XDG_DATA_HOME")
+)
 _last: tuple[object, Settings] | None = None
 
 
 def current() -> Settings:
     """The settings in force now. Cheap enough to be asked often."""
     global _last
-    key = (*map(os.environ.get, (*_VARIABLES, *_HOME_VARIABLES)), *_chosen.items())
+    raw: Mapping[bytes, bytes] = getattr(os.environ, "_data", os.environb)
+    key = (*map(raw.get, _VARIABLES), *_chosen.items())
     if _last is None or _last[0] != key:
         _last = (key, Settings(**{**_from_environment(_FIELDS), **_chosen}))
     return _last[1]
