@@ -240,7 +240,7 @@ def _run(
 ) -> T:
     """Run a command's work; how it goes is shown on a terminal, how it went anywhere."""
     from nbdock.concurrency import run
-    from nbdock.progress import TerminalOutput, run_shown
+    from nbdock.showing import TerminalOutput, run_shown
 
     if quiet:
         return run(work(None))

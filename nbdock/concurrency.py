@@ -29,6 +29,7 @@ __all__ = [
     "in_stoppable_worker",
     "in_thread",
     "in_worker",
+    "is_core",
     "run",
     "start",
 ]
@@ -56,6 +57,11 @@ def _background_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
+def is_core() -> bool:
+    """Whether this is the thread of the background loop, for which somebody waits elsewhere."""
+    return threading.current_thread().name == "nbdock-loop"
+
+
 def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     """Start a coroutine on the background loop; the future's ``cancel()`` cancels it."""
     return asyncio.run_coroutine_threadsafe(coroutine, _background_loop())
@@ -72,7 +78,7 @@ def run(
     `while_waiting` is called in the waiting thread every `every_s` seconds, to show progress.
     Must not be called on the background loop itself (it would wait for itself).
     """
-    if threading.current_thread().name == "nbdock-loop":
+    if is_core():
         coroutine.close()
         raise RuntimeError("nbdock.concurrency.run() was called from the core; await instead")
     loop = _background_loop()

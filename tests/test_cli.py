@@ -22,6 +22,7 @@ from support import oracles
 from support.plain_images import layer, write_docker_archive
 from support.registry import Registry
 from support.stalling_registry import stalling_registry
+from support.terminal import screen
 
 import nbdock
 from nbdock import cli
@@ -282,9 +283,10 @@ class TestProcess:
                 os.close(main)
         assert out.decode() == f"{registry.digest}\n"
         lines = b"".join(seen).decode().replace("\r\n", "\n")
-        assert f"\r\x1b[KPulling {registry.host}/slow:1  " in lines
-        assert lines.count("\n") == 1
-        assert lines.rpartition("\r\x1b[K")[2].startswith(f"Pulled {registry.host}/slow:1 in ")
+        assert f"\r\x1b[JPulling {registry.host}/slow:1  " in lines
+        [last, empty] = screen(lines)
+        assert re.fullmatch(rf"Pulled {registry.host}/slow:1 in [\d.]+ s\.", last)
+        assert empty == ""
 
 
 class TestDoctor:

@@ -48,6 +48,7 @@ from nbdock.images.singlelayer import SingleLayer
 from nbdock.images.tree import directory_links, link_targets
 from nbdock.layering import LayerPlan, Strategy, auto_plan, check_layer_limit, planners
 from nbdock.packages import Closure, Package, Progress, realise, resolve_closure
+from nbdock.showing import watched
 
 __all__ = ["build_image", "build_layered_image"]
 
@@ -55,6 +56,7 @@ ImageSource = Image | str | os.PathLike[str]
 
 
 @checked
+@watched("Built")
 async def build_layered_image(
     name: str,
     *,
@@ -200,6 +202,7 @@ async def build_layered_image(
 
 
 @checked
+@watched("Built")
 async def build_image(
     name: str,
     *,

@@ -38,6 +38,7 @@ from nbdock.images.image import Image
 from nbdock.images.saving import written_whole
 from nbdock.images.tree import image_tree
 from nbdock.packages import Progress
+from nbdock.showing import watched
 
 __all__ = ["RootFilesystem", "export_image"]
 
@@ -68,6 +69,7 @@ class RootFilesystem:
         """Bytes of all files, a file with several names counted once."""
         return self.tree.size_bytes
 
+    @watched("Saved")
     async def save(
         self, path: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
     ) -> Path:
@@ -99,6 +101,7 @@ class RootFilesystem:
             await in_stoppable_worker(stop, self._write, temporary, stop, progress)
         return place
 
+    @watched("Loaded")
     async def load(
         self,
         engine: str | None = None,
@@ -151,6 +154,7 @@ class RootFilesystem:
 
 
 @checked
+@watched("Flattened")
 async def export_image(
     from_image: Image | str | os.PathLike[str],
     *,

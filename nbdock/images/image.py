@@ -33,6 +33,7 @@ from nbdock.oci import (
     parse_manifest,
 )
 from nbdock.packages import Closure, Progress
+from nbdock.showing import watched
 
 __all__ = ["Image", "ImageLayer", "layers_of"]
 
@@ -191,6 +192,7 @@ class Image:
         tar = ensure_uncompressed(self.store, layer.descriptor, layer.diff_id)
         return read_tar(self.store.path_of(tar.digest))
 
+    @watched("Saved")
     async def save(
         self,
         path: str | os.PathLike[str] | None = None,
@@ -246,6 +248,7 @@ class Image:
         suffix = ARCHIVE_SUFFIXES[str(self.arguments.get("compressor", "gz"))]
         return f"docker-image-{self.name.rpartition('/')[2] or self.id.hex}{suffix}"
 
+    @watched("Loaded")
     async def load(self, engine: str | None = None, *, progress: Progress | None = None) -> str:
         """Put the image into a running Docker or Podman engine.
 
@@ -269,6 +272,7 @@ class Image:
 
         return (await load_into_engine([self], engine, progress=progress))[0]
 
+    @watched("Pushed")
     async def push(
         self,
         reference: str | Reference,

@@ -28,12 +28,14 @@ from nbdock.images.imagesource import ArchiveSource, DirectorySource, ImageFinde
 from nbdock.images.ocilayout import OciLayout
 from nbdock.oci import Descriptor, Digest
 from nbdock.packages import Progress
+from nbdock.showing import watched
 
 __all__ = ["load_image", "load_images"]
 
 _IN_REGISTRY = "docker://"
 
 
+@watched("Read")
 async def load_image(
     source: str | os.PathLike[str],
     *,

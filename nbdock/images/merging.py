@@ -27,6 +27,7 @@ from nbdock.images.base import base_image
 from nbdock.images.image import Image
 from nbdock.images.loading import load_images
 from nbdock.packages import Progress
+from nbdock.showing import watched
 
 __all__ = ["MergedImages", "merge_images"]
 
@@ -63,6 +64,7 @@ class MergedImages:
         blobs = {blob.digest: blob.size_bytes for i in self.images for blob in i.manifest.layers}
         return sum(blobs.values())
 
+    @watched("Saved")
     async def save(
         self,
         path: str | os.PathLike[str] | None = None,
@@ -94,6 +96,7 @@ class MergedImages:
             self.images, place, format=format, compression=compression, progress=progress
         )
 
+    @watched("Loaded")
     async def load(
         self, engine: str | None = None, *, progress: Progress | None = None
     ) -> list[str]:
@@ -104,6 +107,7 @@ class MergedImages:
 
 
 @checked
+@watched("Merged")
 async def merge_images(
     images: Sequence[Image | MergedImages | str | os.PathLike[str]],
     *,

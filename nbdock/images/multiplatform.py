@@ -23,6 +23,7 @@ from nbdock.oci import (
     parse_manifest,
 )
 from nbdock.packages import Progress
+from nbdock.showing import watched
 
 __all__ = ["MultiPlatformImage"]
 
@@ -84,6 +85,7 @@ class MultiPlatformImage(Image):
         """What the images are for, in their order."""
         return tuple(image.config.platform for image in self.images)
 
+    @watched("Pushed")
     async def push(
         self,
         reference: str | Reference,

@@ -23,11 +23,13 @@ from nbdock.images.build import build_layered_image
 from nbdock.images.image import Image
 from nbdock.images.streaming import ImageStream, stream_layered_image
 from nbdock.packages import Package, Progress
+from nbdock.showing import watched
 
 __all__ = ["build_nix_shell_image", "nix_shell_arguments", "stream_nix_shell_image"]
 
 
 @checked
+@watched("Built")
 async def build_nix_shell_image(
     drv: Package | str | os.PathLike[str],
     *,

@@ -18,10 +18,12 @@ from nbdock.layering import (
     planner_of,
 )
 from nbdock.packages import Closure, Package, resolve_closure
+from nbdock.showing import watched
 
 __all__ = ["closure", "image_roots", "part_of", "plan_closure", "plan_layers", "to_planner"]
 
 
+@watched("Resolved")
 async def closure(contents: Contents) -> Closure:
     """The packages that contents stand for, with all they need.
 
@@ -38,6 +40,7 @@ async def closure(contents: Contents) -> Closure:
     return await resolve_closure(to_packages("contents", contents))
 
 
+@watched("Planned")
 async def plan_layers(
     contents: Contents, *, max_layers: int | None = None, strategy: Strategy = "popularity"
 ) -> LayerPlan:

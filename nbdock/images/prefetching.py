@@ -28,6 +28,7 @@ from nbdock.images.pins import archive_digest
 from nbdock.images.pulling import PullRequest, fetch_image
 from nbdock.oci import Digest, Index, Platform
 from nbdock.packages import Progress
+from nbdock.showing import watched
 
 __all__ = ["PrefetchedImage", "prefetch_image"]
 
@@ -108,6 +109,7 @@ class PrefetchedImage:
 
 
 @checked
+@watched("Prefetched")
 async def prefetch_image(
     image_name: str,
     *,

@@ -51,6 +51,7 @@ from nbdock.oci import (
     is_config,
 )
 from nbdock.packages import Progress, Tally
+from nbdock.showing import watched
 
 if TYPE_CHECKING:
     from nbdock.registry import FetchedManifest, RegistryClient
@@ -193,6 +194,7 @@ def _contradiction(argument: str, in_name: object, given: object) -> ArgumentTyp
 
 
 @checked
+@watched("Pulled")
 async def pull_image(
     image_name: str,
     *,
@@ -381,6 +383,9 @@ async def _fetch_contents(
     missing = [d for d in layers.values() if not store.has(d.digest, d.size_bytes)]
     what = f"Pulling {reference.familiar()}"
     tally = Tally(what, progress, total_bytes=sum(layer.size_bytes for layer in missing))
+    parts = {digest: tally.part(digest.hex[:12], d.size_bytes) for digest, d in layers.items()}
+    for digest in layers.keys() - {layer.digest for layer in missing}:
+        parts[digest].end("exists already")
     await gather_all(
         gather_limited(
             [functools.partial(_check_config, client, one, request, store) for one in manifests],
@@ -388,7 +393,9 @@ async def _fetch_contents(
         ),
         gather_limited(
             [
-                functools.partial(client.pull_blob, reference, layer, store, progress=tally.part())
+                functools.partial(
+                    client.pull_blob, reference, layer, store, progress=parts[layer.digest]
+                )
                 # The largest first: at the end, none is waited for alone.
                 for layer in sorted(missing, key=lambda layer: -layer.size_bytes)
             ],

@@ -42,6 +42,7 @@ from nbdock.oci import (
     to_oci,
 )
 from nbdock.packages import Progress, Tally
+from nbdock.showing import watched
 
 if TYPE_CHECKING:
     from nbdock.images.multiplatform import MultiPlatformImage
@@ -66,6 +67,7 @@ async def push_image(
 
 
 @checked
+@watched("Pushed")
 async def push_index(
     images: Sequence[Image],
     reference: str | Reference,
@@ -209,13 +211,11 @@ class _Push:
         target = self._target
         known = await in_worker(sources_of, store, descriptor.digest)
         self._tally.expect(descriptor.size_bytes)
-        await self._client.push_blob(
-            target,
-            descriptor,
-            store,
-            mount_from=known,
-            progress=self._tally.part(),
+        part = self._tally.part(descriptor.digest.hex[:12], descriptor.size_bytes)
+        how = await self._client.push_blob(
+            target, descriptor, store, mount_from=known, progress=part
         )
+        part.end(how.value)
         self._pushed.add(descriptor.digest)
 
     async def manifest(self, manifest: Manifest | Index) -> None:

@@ -33,6 +33,7 @@ from nbdock.images.request import BuildRequest
 from nbdock.images.saving import docker_archive_members, layer_member
 from nbdock.oci import Reference
 from nbdock.packages import Progress
+from nbdock.showing import watched
 
 __all__ = ["ImageStream", "stream_layered_image"]
 
@@ -66,10 +67,12 @@ class ImageStream:
     def __repr__(self) -> str:
         return f"<ImageStream {self.name}{self.tag and ':'}{self.tag}>"
 
+    @watched("Built")
     async def build(self, *, progress: Progress | None = None) -> Image:
         """The image, in the store."""
         return await build_layered_image(**self._with(progress))
 
+    @watched("Saved")
     async def save(
         self,
         path: str | os.PathLike[str] | None = None,
@@ -85,10 +88,12 @@ class ImageStream:
         image = await self.build(progress=progress)
         return await image.save(path, format=format, compression=compression, progress=progress)
 
+    @watched("Loaded")
     async def load(self, engine: str | None = None, *, progress: Progress | None = None) -> str:
         """Build the image and put it into a running engine, as `Image.load` does."""
         return await (await self.build(progress=progress)).load(engine, progress=progress)
 
+    @watched("Pushed")
     async def push(
         self,
         reference: str | Reference,

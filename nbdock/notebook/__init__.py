@@ -19,6 +19,8 @@ from nbdock.notebook import completion, display, errors
 from nbdock.notebook.doctor import DoctorMagics
 from nbdock.notebook.magics import BuildMagics
 from nbdock.notebook.names import BUILDERS, default_apt
+from nbdock.notebook.progress import cell_output
+from nbdock.showing import show_calls
 
 __all__ = ["Job", "JobState", "load", "unload"]
 
@@ -34,6 +36,7 @@ def load(shell: Any) -> None:
     display.install(shell)
     errors.install()
     completion.install(shell)
+    show_calls(cell_output)
     names: dict[str, object] = {"nbdock": nbdock, "apt": default_apt()}
     # A setting that is wrong is told where it is used, not here.
     with contextlib.suppress(NbdockError):
@@ -70,6 +73,7 @@ def unload(shell: Any) -> None:
     display.remove(shell)
     errors.remove()
     completion.remove(shell)
+    show_calls(None)
     if (renew := _renewing.pop(shell, None)) is not None:
         shell.events.unregister("pre_run_cell", renew)
     # Only what still is what was given: a name that the notebook bound anew is its own.

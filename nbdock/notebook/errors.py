@@ -189,8 +189,8 @@ def without_groups(error: BaseException) -> BaseException:
     return error
 
 
-def quietly(interrupt: KeyboardInterrupt, what: str) -> KeyboardInterrupt:
-    """An interrupt that says what it stopped, rather than where in nbdock's code it came."""
+def quietly(interrupt: BaseException, what: str) -> None:
+    """Let an interrupt say what it stopped, rather than where in nbdock's code it came."""
     shown: Any = interrupt
+    # A cell that awaits is cancelled; to its reader that is an interrupt like any other.
     shown._render_traceback_ = lambda: [f"{_BOLD}KeyboardInterrupt{_END}: {what}"]
-    return interrupt

@@ -37,6 +37,7 @@ from nbdock.registry.destinations import Destinations
 from nbdock.registry.fetched import FetchedManifest, check_described, choose
 from nbdock.registry.hosts import Hosts
 from nbdock.registry.trust import Trust
+from nbdock.registry.uploads import Delivery
 from nbdock.transport import TransferProgress
 
 __all__ = ["RegistryClient"]
@@ -313,7 +314,7 @@ class RegistryClient:
         *,
         mount_from: Iterable[Reference] = (),
         progress: TransferProgress | None = None,
-    ) -> None:
+    ) -> Delivery:
         """Put a blob of the store into the repository, unless it is there.
 
         Parameters
@@ -325,6 +326,11 @@ class RegistryClient:
             without its bytes being sent.
         progress
             Told (bytes there, bytes in all), last when both are the same.
+
+        Returns
+        -------
+        Delivery
+            How it came there: ``SENT``, ``MOUNTED``, or it ``EXISTED``.
 
         Raises
         ------
@@ -341,7 +347,7 @@ class RegistryClient:
         others = dict.fromkeys(
             other.repository for other in mount_from if other.registry == reference.registry
         )
-        await uploads.push_blob(repository, descriptor, store, list(others), progress)
+        return await uploads.push_blob(repository, descriptor, store, list(others), progress)
 
     async def push_manifest(self, reference: Reference, data: bytes, media_type: str) -> Descriptor:
         """Put a manifest or index there: under the reference's tag, else under its digest.

@@ -17,6 +17,7 @@ Each costs one of `settings.retries`; a chunk that arrived gives them back.
 
 from __future__ import annotations
 
+import enum
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -40,13 +41,21 @@ from nbdock.registry.repository import Repository
 from nbdock.registry.scopes import Access
 from nbdock.transport import Response, TransferProgress, redacted
 
-__all__ = ["has_blob", "push_blob"]
+__all__ = ["Delivery", "has_blob", "push_blob"]
 
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})\Z")
 _PIECE_BYTES = 1 << 20
 _MIN_LENGTH = re.compile(r"\d{1,12}\Z")
+
+
+class Delivery(enum.Enum):
+    """How a blob came to be in a repository; the value says it to people."""
+
+    SENT = "done"
+    MOUNTED = "mounted"
+    EXISTED = "exists already"
 
 
 async def has_blob(repository: Repository, digest: Digest, access: Access) -> bool:
@@ -69,10 +78,11 @@ async def push_blob(
     store: BlobStore,
     mount_from: Sequence[str] = (),
     progress: TransferProgress | None = None,
-) -> None:
+) -> Delivery:
     """Put a blob of the store into the registry; see `RegistryClient.push_blob`."""
     digest, size_bytes = descriptor.digest, descriptor.size_bytes
     access = repository.access("pull,push")
+    how = Delivery.EXISTED
     if not await has_blob(repository, digest, access):
         with store.open(digest) as file:
             actual = os.fstat(file.fileno()).st_size
@@ -85,9 +95,10 @@ async def push_blob(
                     hint="The store was damaged; build or pull the image again.",
                 )
             upload = _Upload(repository, descriptor, file.fileno(), access, progress)
-            await upload.run([other for other in mount_from if other != repository.path])
+            how = await upload.run([other for other in mount_from if other != repository.path])
     if progress is not None:
         progress(size_bytes, size_bytes)
+    return how
 
 
 class _Gone(Exception):  # noqa: N818 - never leaves this module
@@ -123,12 +134,12 @@ class _Upload:
         self._was_broken = False
         self._chunk_bytes = self._host.limits.registry_chunk_bytes
 
-    async def run(self, mount_from: Sequence[str]) -> None:
+    async def run(self, mount_from: Sequence[str]) -> Delivery:
         """Mount the blob from one of these repositories, or send it."""
         uploads = await self._repository.url("blobs/uploads/")
         for other in mount_from:
             if await self._mount(uploads, other):
-                return
+                return Delivery.MOUNTED
             if self._place:
                 break
         attempts = self._host.transport.attempts(uploads)
@@ -141,7 +152,7 @@ class _Upload:
                 before = self._offset
                 is_done, busy = await self._send()
                 if is_done:
-                    return
+                    return Delivery.SENT
                 if busy is not None:
                     self._is_sure = False
                     attempts.refused(busy)

@@ -125,7 +125,7 @@ async def _fetch(transport: Transport, record: PackageRecord, tally: Tally) -> N
             deb_path(record),
             sha256=record.sha256,
             size_bytes=record.size_bytes,
-            progress=tally.part(),
+            progress=tally.part(record.name, record.size_bytes),
         )
     except HttpStatusError as error:
         if error.status not in {404, 410}:

@@ -196,7 +196,7 @@ class IndexLoader:
                     destination,
                     sha256=listed.sha256,
                     size_bytes=listed.size_bytes,
-                    progress=tally.part(),
+                    progress=tally.part(os.path.basename(path), listed.size_bytes),
                 )
             except HttpStatusError as error:
                 if error.status in {403, 404, 410}:

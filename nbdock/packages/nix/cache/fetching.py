@@ -91,7 +91,11 @@ async def _fetch_all(missing: list[Located], progress: Progress | None) -> None:
     limit = settings.current().connections
     async with open_transport() as transport:
         await gather_limited(
-            [functools.partial(_fetch, transport, one, tally.part()) for one in missing], limit
+            [
+                functools.partial(_fetch, transport, one, tally.part(one.info.path.name, size))
+                for one, size in zip(missing, sizes, strict=True)
+            ],
+            limit,
         )
 
 
