@@ -238,6 +238,12 @@ class Settings:
     vm_changes_limit_bytes: int = 64 << 30
     """The largest tar that is taken from a guest. Bytes."""
 
+    vm_snapshots: bool = True
+    """Whether guests that have booted are kept, so that the next begins with one of them."""
+
+    vm_snapshots_limit_bytes: int = 2 << 30
+    """How much room they may take together; the one that was used last stays anyway. Bytes."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
