@@ -7,6 +7,7 @@ guest takes, and is computed meanwhile.
 
     with writing(key) as file:
         ...                                  # QEMU writes into file.fd
+        seal(file, key)
     snapshot = open_snapshot(key)            # None: there is none
     with snapshot:
         ...                                  # QEMU reads from snapshot.fd
@@ -27,7 +28,7 @@ from nbdock import settings
 from nbdock.content import TemporaryFile
 from nbdock.vm.places import arriving, vm_path
 
-__all__ = ["SnapshotFile", "forget_oldest", "open_snapshot", "snapshot_path", "writing"]
+__all__ = ["SnapshotFile", "forget_oldest", "open_snapshot", "seal", "snapshot_path", "writing"]
 
 _MAGIC: Final = b"nbdock snapshot\1"
 _HEADER: Final = struct.Struct(">16s32sQI")
@@ -99,7 +100,7 @@ def open_snapshot(key: str) -> SnapshotFile | None:
 
 @contextlib.contextmanager
 def writing(key: str) -> Iterator[TemporaryFile]:
-    """Keep what is written into the file that this gives, if the block ends without an error.
+    """Give a file for QEMU to write into; kept if it was sealed and no error ends the block.
 
     Raises
     ------
@@ -109,9 +110,13 @@ def writing(key: str) -> Iterator[TemporaryFile]:
     with arriving(snapshot_path(key), mode=0o600) as file:
         file.write(bytes(_HEADER.size))
         yield file
-        length = os.fstat(file.fd).st_size - _HEADER.size
-        header = _HEADER.pack(_MAGIC, bytes.fromhex(key), length, _crc_of(file.fd))
-        os.pwrite(file.fd, header, 0)
+
+
+def seal(file: TemporaryFile, key: str) -> None:
+    """Put the header before what was written; blocking. Without it the file is no snapshot."""
+    length = os.fstat(file.fd).st_size - _HEADER.size
+    header = _HEADER.pack(_MAGIC, bytes.fromhex(key), length, _crc_of(file.fd))
+    os.pwrite(file.fd, header, 0)
 
 
 def _crc_of(fd: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nbdock.errors import StorageFullError
-from nbdock.vm.snapshotfiles import forget_oldest, open_snapshot, snapshot_path, writing
+from nbdock.vm.snapshotfiles import forget_oldest, open_snapshot, seal, snapshot_path, writing
 
 KEY, OTHER = "1f" * 32, "0a" * 32
 STREAM = os.urandom(300_000)
@@ -24,6 +24,7 @@ def write(key: str, stream: bytes = STREAM) -> Path:
     with writing(key) as file:
         # As QEMU does: through the descriptor, from where it stands.
         os.write(file.fd, stream)
+        seal(file, key)
     return Path(snapshot_path(key))
 
 
@@ -81,6 +82,13 @@ def test_a_single_byte_that_is_another_is_noticed(position: int) -> None:
     with open_snapshot(KEY) as snapshot:
         assert not snapshot.verify()
     assert path.exists(), "only who has noticed removes it"
+
+
+def test_one_that_was_not_sealed_is_none() -> None:
+    with writing(KEY) as file:
+        os.write(file.fd, STREAM)
+    assert open_snapshot(KEY) is None
+    assert not Path(snapshot_path(KEY)).exists()
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
