@@ -1,6 +1,7 @@
 """Where commands run as root: virtual machines under QEMU, and the parts they are made of."""
 
 from nbdock.vm.accelerator import Accelerator, choose_accelerator, measure_kvm, remember
+from nbdock.vm.changes import read_changes
 from nbdock.vm.initramfs import Initramfs, build_initramfs
 from nbdock.vm.kernel import Kernel, guest_kernel, host_kernel, package_kernel
 from nbdock.vm.layerdisk import DiskFormat, LayerDisk, layer_disk
@@ -28,6 +29,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "package_programs",
     "build_initramfs",
     "Initramfs",
+    "read_changes",
     "layer_disk",
     "LayerDisk",
     "DiskFormat",

@@ -3,7 +3,8 @@
 The layer's entries are put into the form that the kernel's overlay file system has for what OCI
 says by names: a whiteout is a character device 0:0, an opaque directory has an attribute. As a tar
 they go through ``sqfstar`` or ``tar2sqfs``, which make a squashfs without unpacking anything and
-without root. Where neither is installed, the tar itself is the disk, and the guest unpacks it.
+without root. Where neither is installed, or a layer has access control lists, which no squashfs
+holds, the tar itself is the disk, and the guest unpacks it.
 
     disk = await layer_disk(diff_id, "/path/to/layer.tar")
     disk.path                   # '<home>/vm/layers/sha256-<hex>.1.squashfs'
@@ -14,14 +15,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import itertools
 import os
 import select
 import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Final
 
 from nbdock.concurrency import in_stoppable_worker
@@ -46,6 +46,8 @@ _VERSION: Final = 1
 """Raised whenever the same layer would give another disk than before."""
 
 _OPAQUE: Final = "trusted.overlay.opaque"
+_IN_SQUASHFS: Final = ("user.", "trusted.", "security.")
+_LAST_S: Final = (1 << 32) - 1
 _LOOK_AGAIN_S: Final = 0.05
 _OUTPUT_BYTES: Final = 2000
 
@@ -109,18 +111,17 @@ def _kept(diff_id: Digest, tar_path: str, stop: threading.Event) -> LayerDisk:
             path = _path(name, form, hides_all=hides_all)
             if os.path.exists(path):
                 return LayerDisk(path, form, os.path.getsize(path), hides_all)
-    entries = overlay_entries(read_tar(tar_path))
-    root = next(entries)
-    entries = itertools.chain((root,), entries)
+    entries = list(overlay_entries(read_tar(tar_path)))
+    root = entries[0]
     hides_all = _OPAQUE in root.xattrs
-    command = _converter(root)
+    command = _converter(root) if all(map(_squashfs_holds, entries)) else None
     form = DiskFormat.TAR if command is None else DiskFormat.SQUASHFS
     path = _path(name, form, hides_all=hides_all)
     with arriving(path) as file:
         if command is None:
             write_tar(entries, _into_file(file, stop))
         else:
-            _convert([*command, file.path], entries, path, stop)
+            _convert([*command, file.path], map(_in_squashfs_time, entries), path, stop)
     return LayerDisk(path, form, os.path.getsize(path), hides_all)
 
 
@@ -163,6 +164,17 @@ def converter_path() -> str | None:
     return shutil.which("sqfstar", path=path) or shutil.which("tar2sqfs", path=path)
 
 
+def _squashfs_holds(entry: Entry) -> bool:
+    """Whether nothing would be lost but parts of a second: it has no place for access lists."""
+    return not entry.xattrs or all(name.startswith(_IN_SQUASHFS) for name in entry.xattrs)
+
+
+def _in_squashfs_time(entry: Entry) -> Entry:
+    """An entry with a time that a squashfs can hold; sqfstar takes others for damage."""
+    mtime = min(max(int(entry.mtime), 0), _LAST_S)
+    return entry if mtime == entry.mtime else dataclasses.replace(entry, mtime=mtime)
+
+
 def _converter(root: Entry) -> list[str] | None:
     """The command that turns a tar on its input into the squashfs whose path comes last."""
     program = converter_path()
@@ -180,7 +192,7 @@ def _converter(root: Entry) -> list[str] | None:
 
 
 def _convert(
-    command: Sequence[str], entries: Iterator[Entry], target: str, stop: threading.Event
+    command: Sequence[str], entries: Iterable[Entry], target: str, stop: threading.Event
 ) -> None:
     with tempfile.TemporaryFile() as said, _running(command, said) as process:
         assert process.stdin is not None

@@ -237,3 +237,30 @@ async def test_cancelling_leaves_nothing(
     assert time.monotonic() - start < 20
     assert not set(psutil.Process().children()) - set(before)
     assert not os.listdir(nbdock_home / "vm/tmp")
+
+
+ACCESS = bytes.fromhex(
+    "0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000400ffffffff"
+)
+"""``user::rw-,user:1000:r--,group::r--,mask::r--,other::r--`` as the kernel keeps it."""
+
+
+@pytest.mark.parametrize("program", ["sqfstar", "tar2sqfs"])
+async def test_what_squashfs_cannot_hold(
+    program: str, nbdock_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(tmp_path, monkeypatch, program)
+    times = [file(b"a", mtime=-5), file(b"b", mtime=1.75), file(b"c", mtime=1 << 40)]
+    disk = await disk_of(times, tmp_path)
+    assert disk.format is DiskFormat.SQUASHFS
+    done = subprocess.run(
+        ["unsquashfs", "-lln", disk.path], check=True, capture_output=True, text=True,
+        env={**os.environ, "TZ": "UTC"},
+    )  # fmt: skip
+    shown = [line.split()[3:] for line in done.stdout.splitlines()[1:]]
+    assert shown == [
+        ["1970-01-01", "00:00", "squashfs-root/a"], ["1970-01-01", "00:00", "squashfs-root/b"],
+        ["2106-02-07", "06:28", "squashfs-root/c"],
+    ]  # fmt: skip
+    disk = await disk_of([file(b"a", xattrs={"system.posix_acl_access": ACCESS})], tmp_path)
+    assert disk.format is DiskFormat.TAR
