@@ -8,8 +8,9 @@ booted guest was made of.
     initramfs.path                      # '<home>/vm/initramfs/<sha256>.cpio'
 
 In the guest: ``/init`` (`guest/init.sh`) loads ``/nbdock/modules`` in order and becomes
-``/nbdock/agent``; ``/bin`` is busybox; ``/nbdock/late`` has the modules that are not loaded at
-boot; ``/nbdock/ld.so --library-path /nbdock /nbdock/tar`` is a tar that keeps everything.
+``/nbdock/agent``; ``/nbdock/late`` has the modules that are not loaded at boot; ``/nbdock/tools``
+has the programs, which commands see as ``/dev/.nbdock``, their ``/dev`` being ``/nbdock/dev``;
+``/nbdock/mounts`` and ``/nbdock/around`` have the places for mounts that a root may lack.
 """
 
 from __future__ import annotations
@@ -29,15 +30,45 @@ from nbdock.vm.places import arriving, vm_path
 __all__ = ["Initramfs", "build_initramfs", "initramfs_entries"]
 
 _APPLETS: Final = (
-    "awk", "basename", "cat", "chmod", "chown", "chroot", "cut", "date", "dd", "dirname", "dmesg",
-    "echo", "env", "false", "find", "grep", "head", "insmod", "kill", "killall", "ln",
-    "ls", "mkdir", "mke2fs", "mknod", "mount", "mv", "pidof", "poweroff", "ps", "readlink",
-    "reboot", "rm", "rmdir", "sed", "setsid", "sh", "sleep", "sort", "stat", "sync", "tail",
-    "test", "timeout", "touch", "tr", "true", "umount", "uname", "usleep", "wc", "xargs",
+    "ash", "awk", "base64", "basename", "bunzip2", "bzip2", "cat", "chgrp", "chmod",
+    "chown", "chroot", "clear", "cmp", "cp", "cpio", "cut", "date", "dd", "df",
+    "diff", "dirname", "dmesg", "du", "echo", "ed", "egrep", "env", "expand", "expr",
+    "fallocate", "false", "fgrep", "find", "fold", "free", "getopt", "grep", "groups", "gunzip",
+    "gzip", "head", "hexdump", "hostname", "id", "insmod", "kill", "killall", "less",
+    "link", "ln", "ls", "md5sum", "mkdir", "mke2fs", "mkfifo", "mknod", "mktemp", "more", "mount",
+    "mv", "nl", "nproc", "od", "paste", "patch", "pidof",
+    "poweroff", "printf", "ps", "pwd", "readlink", "realpath", "reboot", "reset", "rev",
+    "rm", "rmdir", "sed", "seq", "setsid", "sh", "sha1sum", "sha256sum", "sha512sum", "shred",
+    "shuf", "sleep", "sort", "stat", "strings", "stty", "sync", "tac", "tail", "tee",
+    "test", "time", "timeout", "touch", "tr", "true", "truncate", "tty", "umount", "uname",
+    "unexpand", "uniq", "unlink", "unshare", "unxz", "unzip", "usleep", "wc", "which", "whoami",
+    "xargs", "xxd", "xz", "xzcat", "yes", "zcat",
 )  # fmt: skip
+_GNU: Final = ("bash", "tar")
 _FOLDERS: Final = (
-    "bin", "dev", "nbdock", "nbdock/late", "nbdock/modules", "proc", "root", "run", "sys", "tmp",
+    "dev", "nbdock", "nbdock/around", "nbdock/around/bin", "nbdock/around/build",
+    "nbdock/around/dev", "nbdock/around/proc", "nbdock/around/sys", "nbdock/around/usr",
+    "nbdock/around/usr/bin", "nbdock/dev", "nbdock/dev/.nbdock", "nbdock/dev/mqueue",
+    "nbdock/dev/pts", "nbdock/dev/shm", "nbdock/late", "nbdock/modules", "nbdock/mounts",
+    "nbdock/mounts/dev", "nbdock/mounts/proc", "nbdock/mounts/sys", "nbdock/tools",
+    "nbdock/tools/bin", "proc", "root", "run", "sys", "tmp",
 )  # fmt: skip
+_LINKS: Final = {
+    "bin": "nbdock/tools/bin", "nbdock/around/bin/sh": "/dev/.nbdock/bin/sh",
+    "nbdock/around/usr/bin/env": "/dev/.nbdock/bin/env", "nbdock/dev/fd": "/proc/self/fd",
+    "nbdock/dev/ptmx": "pts/ptmx", "nbdock/dev/stdin": "/proc/self/fd/0",
+    "nbdock/dev/stdout": "/proc/self/fd/1", "nbdock/dev/stderr": "/proc/self/fd/2",
+}  # fmt: skip
+_DEVICES: Final = {
+    # The kernel opens the console before anything is mounted.
+    "dev/console": (5, 1), "dev/null": (1, 3), "nbdock/dev/full": (1, 7), "nbdock/dev/null": (1, 3),
+    "nbdock/dev/random": (1, 8), "nbdock/dev/tty": (5, 0), "nbdock/dev/urandom": (1, 9),
+    "nbdock/dev/zero": (1, 5),
+}  # fmt: skip
+_SCRIPTS: Final = {
+    "init": "init", "nbdock/commands": "commands", "nbdock/tools/enter": "enter",
+    "nbdock/tools/hook": "hook",
+}  # fmt: skip
 _GUEST: Final = os.path.join(os.path.dirname(__file__), "guest")
 
 
@@ -57,10 +88,10 @@ def build_initramfs(
     Parameters
     ----------
     programs
-        Busybox and tar (`guest_programs`).
+        `guest_programs`.
     agent
         What the guest does once its devices are there: a script for busybox's shell, or a static
-        program. Default: it says that it is ready, and powers off.
+        program. Default: it takes a job (`guest/agent.sh`).
 
     Raises
     ------
@@ -84,16 +115,27 @@ def initramfs_entries(
     """What is in the initramfs, parents before children."""
     for folder in _FOLDERS:
         yield Entry(folder.encode(), EntryKind.DIRECTORY, 0o755)
-    # The kernel opens the console before anything is mounted.
-    yield Entry(b"dev/console", EntryKind.CHARACTER_DEVICE, 0o600, device_major=5, device_minor=1)
-    yield Entry(b"dev/null", EntryKind.CHARACTER_DEVICE, 0o666, device_major=1, device_minor=3)
-    yield from programs
+    yield Entry(b"nbdock/around/tmp", EntryKind.DIRECTORY, 0o1777)
+    for path, target in _LINKS.items():
+        yield Entry(path.encode(), EntryKind.SYMLINK, 0o777, linkname=target.encode())
+    for path, (major, minor) in _DEVICES.items():
+        yield Entry(
+            path.encode(), EntryKind.CHARACTER_DEVICE, 0o666, device_major=major, device_minor=minor
+        )
+    names = set()
+    for program in programs:
+        names.add(os.fsdecode(program.path.rpartition(b"/")[2]))
+        yield program
+    for name in (name for name in _GNU if name in names):
+        yield _file(f"nbdock/tools/bin/{name}", _script("gnu"), 0o755)
     for applet in _APPLETS:
-        yield Entry(f"bin/{applet}".encode(), EntryKind.SYMLINK, 0o777, linkname=b"busybox")
+        path = f"nbdock/tools/bin/{applet}"
+        yield Entry(path.encode(), EntryKind.SYMLINK, 0o777, linkname=b"busybox")
     yield from _modules("nbdock/modules", kernel.modules())
     yield from _modules("nbdock/late", kernel.late_modules())
-    yield _file("nbdock/agent", _script("agent.sh") if agent is None else agent, 0o755)
-    yield _file("init", _script("init.sh"), 0o755)
+    yield _file("nbdock/agent", _script("agent") if agent is None else agent, 0o755)
+    for path, script in _SCRIPTS.items():
+        yield _file(path, _script(script), 0o755)
 
 
 def _modules(folder: str, modules: Iterable[Module]) -> Iterator[Entry]:
@@ -103,7 +145,7 @@ def _modules(folder: str, modules: Iterable[Module]) -> Iterator[Entry]:
 
 
 def _script(name: str) -> bytes:
-    with open(os.path.join(_GUEST, name), "rb") as file:
+    with open(os.path.join(_GUEST, f"{name}.sh"), "rb") as file:
         return file.read()
 
 

@@ -14,13 +14,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
+from nbdock import settings
+from nbdock.concurrency import gather_all, in_worker
+from nbdock.content import TemporaryFile, storage_error, sweep
+from nbdock.errors import ArgumentError, ArgumentTypeError, GuestBootError
 from nbdock.packages import Progress
-from nbdock.vm.accelerator import Accelerator
+from nbdock.vm.accelerator import Accelerator, choose_accelerator, remember
+from nbdock.vm.control import Exited, Job
+from nbdock.vm.initramfs import Initramfs, build_initramfs
+from nbdock.vm.kernel import Kernel, guest_kernel
 from nbdock.vm.layerdisk import LayerDisk
+from nbdock.vm.machine import Disk, Machine
+from nbdock.vm.places import vm_path
+from nbdock.vm.programs import guest_programs
+from nbdock.vm.qemu import MachineSpec, find_qemu
+from nbdock.vm.verdict import MORE_DISK, MORE_MEMORY
 
 __all__ = ["GuestResult", "GuestTask", "run_guest"]
 
@@ -144,5 +162,197 @@ async def run_guest(
     StorageFullError, ContentError
         This machine's disk cannot hold what the guest writes, or what it sends.
     """
-    raise NotImplementedError(task, on_log, progress)  # the guest comes next
-    yield  # type: ignore[unreachable]
+    _check(task)
+    say = progress or (lambda *_: None)
+    say("Starting a virtual machine", 0, 0)
+    begin = time.monotonic()
+    timeout_s = task.timeout_s or settings.current().vm_timeout_s
+    async with contextlib.AsyncExitStack() as stack:
+        tar = None if task.send == "nothing" else stack.enter_context(_arriving_tar())
+        (job, disks), (machine, accelerator, warm) = await gather_all(
+            _prepare(task, stack), _machine(task, stack, on_log, progress)
+        )
+        ready_s = time.monotonic() - begin
+        say("Running in the virtual machine", 0, 0)
+        exited = await machine.run(
+            job, disks, timeout_s=timeout_s, tar=tar,
+            on_sent=lambda count: say("Receiving what was written", count, 0),
+        )  # fmt: skip
+        await machine.close()
+        output = bytes(machine.output)
+        yield GuestResult(
+            exit_code=exited.exit_code,
+            output=output,
+            failed_line=_failed_line(task, exited, output),
+            hint=_hint(exited, output),
+            tar_path=tar.path if tar is not None and exited.exit_code == 0 else None,
+            accelerator=accelerator,
+            warm=warm,
+            times={"parts": ready_s - machine.times["ready"], **machine.times},
+        )
+
+
+def _check(task: GuestTask) -> None:
+    if task.script and task.command:
+        raise ArgumentError("Either a script or a command can be run, not both.", argument="script")
+    if task.around and task.root != "changes":
+        raise ArgumentError('`around` is only there with root="changes".', argument="around")
+    for name, value in (("memory_mib", task.memory_mib), ("disk_mib", task.disk_mib)):
+        if value < 1:
+            raise ArgumentTypeError(f"{name} must be above zero, not {value!r}.", argument=name)
+
+
+@contextlib.contextmanager
+def _arriving_tar() -> Iterator[TemporaryFile]:
+    folder = vm_path("tmp")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        sweep(folder)
+        file = TemporaryFile(folder).__enter__()
+    except OSError as error:
+        raise storage_error(error, "keep what a guest wrote", folder) from error
+    try:
+        yield file
+    finally:
+        file.discard()
+
+
+# The machine
+
+
+async def _machine(
+    task: GuestTask,
+    stack: contextlib.AsyncExitStack,
+    on_log: Callable[[str], None] | None,
+    progress: Progress | None,
+) -> tuple[Machine, Accelerator, bool]:
+    """A machine that is ready, under KVM if it boots there, and whether it came from a snapshot."""
+    kernel, initramfs = await _parts(progress)
+    accelerator = await in_worker(choose_accelerator, machine=kernel.machine)
+    while True:
+        spec = MachineSpec(
+            kernel=kernel, initramfs=initramfs, memory_mib=task.memory_mib,
+            accelerator=accelerator.name,
+        )  # fmt: skip
+        machine = await stack.enter_async_context(Machine(spec, on_log=on_log))
+        kvm = accelerator.name == "kvm"
+        try:
+            await machine.boot(timeout_s=settings.current().vm_kvm_boot_timeout_s if kvm else None)
+        except GuestBootError as error:
+            if not kvm or settings.current().vm_accelerator == "kvm":
+                raise
+            await machine.close()
+            accelerator = Accelerator("tcg", f"a guest did not boot under KVM ({error.message})")
+            await in_worker(remember, accelerator)
+        else:
+            return machine, accelerator, False
+
+
+_made: dict[tuple[object, ...], tuple[Kernel, Initramfs]] = {}
+
+
+async def _parts(progress: Progress | None) -> tuple[Kernel, Initramfs]:
+    """The kernel and the initramfs; found once in a process, for they hardly change."""
+    limits = settings.current()
+    key = (limits.home, limits.vm_kernel, limits.vm_kernel_packages)
+    known = _made.get(key)
+    if known and os.path.exists(known[0].image) and os.path.exists(known[1].path):
+        return known
+    kernel = await guest_kernel(progress=progress)
+    find_qemu(kernel.machine)
+    programs = await guest_programs(progress=progress)
+    initramfs = await in_worker(build_initramfs, kernel, programs)
+    _made[key] = (kernel, initramfs)
+    return kernel, initramfs
+
+
+# The job and its disks
+
+_SCRATCH, _UNPACKED, _FIRST_LAYER = range(3)
+"""The numbers of disks, which the guest knows as well."""
+
+
+async def _prepare(task: GuestTask, stack: contextlib.AsyncExitStack) -> tuple[Job, list[Disk]]:
+    layers, around = _seen(task.layers), _seen(task.around)
+    job = Job(
+        layers=[layer.format for layer in layers], around=[layer.format for layer in around],
+        script=task.script, command=task.command, environment=task.environment,
+        working_directory=task.working_directory, user=task.user, root=task.root, send=task.send,
+    )  # fmt: skip
+    disks = [Disk(await _written_to(stack, task.disk_mib << 20), _SCRATCH, read_only=False)]
+    if job.unpacks:
+        # Beside what the commands write, which the disk for that has exactly the room for.
+        room = sum(layer.size_bytes for layer in (*layers, *around)) * 3 // 2 + (64 << 20)
+        disks.append(Disk(await _written_to(stack, room), _UNPACKED, read_only=False))
+    for number, layer in enumerate((*layers, *around), start=_FIRST_LAYER):
+        try:
+            fd = os.open(layer.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise storage_error(error, "read a layer", layer.path) from error
+        stack.callback(os.close, fd)
+        disks.append(Disk(fd, number))
+    return job, disks
+
+
+def _seen(layers: Sequence[LayerDisk]) -> Sequence[LayerDisk]:
+    """Those of which anything is to be seen: see `LayerDisk.hides_all`."""
+    first = max((n for n, layer in enumerate(layers) if layer.hides_all), default=0)
+    return layers[first:]
+
+
+async def _written_to(stack: contextlib.AsyncExitStack, size_bytes: int) -> int:
+    """A file for a disk that is written to: it has no name, so nothing can leave it behind."""
+    folder = vm_path("tmp")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, closed below
+        stack.callback(file.close)
+        os.ftruncate(file.fileno(), size_bytes)
+    except OSError as error:
+        raise storage_error(error, "keep what a guest writes", folder) from error
+    await in_worker(_format, file.fileno())
+    return file.fileno()
+
+
+def _format(fd: int) -> None:
+    """Make it an ext4 file system if this machine can; else the guest makes one, more slowly."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    program = shutil.which("mke2fs", path=path)
+    if program is None:
+        return
+    subprocess.run(
+        [program, "-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal,^resize_inode", "-E",
+         "lazy_itable_init=1,nodiscard", f"/dev/fd/{fd}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        pass_fds=(fd,), check=False, timeout=60,
+    )  # fmt: skip
+
+
+# The result
+
+_NO_SPACE: Final = b"No space left on device"
+_SAID_LINE: Final = re.compile(rb"^/dev/\.nbdock/script: (?:line )?(\d+): ", re.MULTILINE)
+
+
+def _failed_line(task: GuestTask, exited: Exited, output: bytes) -> int | None:
+    """The line of the script where it stopped, as its shell noted it or said, or as it must be."""
+    if exited.exit_code == 0 or not task.script:
+        return None
+    if exited.failed_line is not None:
+        return exited.failed_line
+    # What a shell itself objects to, it says last.
+    if said := _SAID_LINE.findall(output[-2000:]):
+        return int(said[-1])
+    ends = re.compile(rb"\bexit\s+%d\b" % exited.exit_code)
+    lines = [n for n, line in enumerate(task.script.splitlines(), 1) if ends.search(line)]
+    return lines[0] if len(lines) == 1 else None
+
+
+def _hint(exited: Exited, output: bytes) -> str | None:
+    if exited.exit_code == 0:
+        return None
+    if exited.memory_kills:
+        return f"The guest ran out of memory. {MORE_MEMORY}"
+    if _NO_SPACE in output:
+        return f"The guest's disk is full. {MORE_DISK}"
+    return None

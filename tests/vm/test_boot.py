@@ -20,7 +20,7 @@ def file(path: str) -> Entry:
 AGENT = b"""#!/bin/sh
 echo "agent on $(uname -r)"
 echo modules $(cut -d' ' -f1 /proc/modules | sort)
-echo "tar says $(/nbdock/ld.so --library-path /nbdock /nbdock/tar --version | head -n 1)"
+cd /nbdock/tools && echo "tar says $(./ld.so --library-path . ./tar --version | head -n 1)"
 mkdir /base /layer /merged
 # Names such as sda come in any order, and a while after the adapter.
 disk() {

@@ -144,7 +144,7 @@ def laid_out(entries: Iterable[Entry], folder: Path) -> Path:
 
 
 def test_tar_runs_with_nothing_but_what_comes_along(tmp_path: Path) -> None:
-    place = laid_out(host_programs(), tmp_path / "guest") / "nbdock"
+    place = laid_out(host_programs(), tmp_path / "guest") / "nbdock/tools"
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/file").write_text("x")
     os.setxattr(tmp_path / "tree/file", "user.note", b"kept")
@@ -165,15 +165,19 @@ async def test_programs_out_of_packages(nbdock_home: Path, tmp_path: Path) -> No
         f"{place}/{os.path.basename(os.fsdecode(path))}": data
         for path, data in host.items() if b".so." in path
     }  # fmt: skip
-    interpreter = os.path.basename(linkage(host[b"nbdock/tar"]).interpreter)
+    interpreter = os.path.basename(linkage(host[b"nbdock/tools/tar"]).interpreter)
     archive = Archive(tmp_path / "archive")
-    archive.add("busybox-static", "1", files={"bin/busybox": host[b"bin/busybox"]})
+    archive.add("busybox-static", "1", files={"bin/busybox": host[b"nbdock/tools/bin/busybox"]})
     archive.add(
         "libs", "1",
-        files={**libraries, f"{place}/{interpreter}": host[b"nbdock/ld.so"],
+        files={**libraries, f"{place}/{interpreter}": host[b"nbdock/tools/ld.so"],
                f"{place}/gconv/libc.so.6": b"another", "usr/share/libc.so.6": b"another"},
     )  # fmt: skip
-    archive.add("tar", "1", files={"bin/tar": host[b"nbdock/tar"]}, Depends="libs")
+    for package, path in (
+        ("tar", "bin/tar"), ("bash", "bin/bash"), ("coreutils", "usr/sbin/chroot"),
+    ):  # fmt: skip
+        data = host[f"nbdock/tools/{os.path.basename(path)}".encode()]
+        archive.add(package, "1", files={path: data}, Depends="libs")
     archive.publish()
     source = apt(f"file:{archive.root}", suite="stable", architecture="amd64", trusted=True)
     assert contents(await package_programs(source)) == host
@@ -181,16 +185,23 @@ async def test_programs_out_of_packages(nbdock_home: Path, tmp_path: Path) -> No
 
 def test_programs_that_will_not_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     host = contents(host_programs())
-    busybox, tar = host[b"bin/busybox"], host[b"nbdock/tar"]
-    entries = programs._entries
+    busybox, tar = host[b"nbdock/tools/bin/busybox"], host[b"nbdock/tools/tar"]
+    chroot = host[b"nbdock/tools/chroot"]
+
+    def entries(*found: bytes) -> None:
+        parts = dict(zip(("busybox", "tar", "chroot"), found, strict=True))
+        programs._entries(parts.get, lambda name: None, "This machine")
+
     with pytest.raises(GuestPartError, match="busybox here is not static"):
-        entries(tar, tar, lambda name: None)
-    with pytest.raises(GuestPartError, match="does not keep extended attributes"):
-        entries(busybox, busybox, lambda name: None)
+        entries(tar, tar, chroot)
+    with pytest.raises(GuestPartError, match="has a tar that cannot do what guests need"):
+        entries(busybox, busybox, chroot)
+    with pytest.raises(GuestPartError, match="has a chroot that cannot do what guests need"):
+        entries(busybox, tar, busybox.replace(b"userspec", b""))
     with pytest.raises(GuestPartError, match=r"library /lib64/ld-.* is not there"):
-        entries(busybox, tar, lambda name: None)
+        entries(busybox, tar, chroot)
     with pytest.raises(GuestPartError, match="is not a program"):
-        entries(b"#!/bin/sh", tar, lambda name: None)
+        entries(b"#!/bin/sh", tar, chroot)
     monkeypatch.setattr(programs, "_file", lambda path: None)
     with pytest.raises(GuestPartError, match="This machine has no busybox") as caught:
         host_programs()
@@ -225,6 +236,8 @@ def test_the_same_parts_give_the_same_bytes(nbdock_home: Path, tmp_path: Path) -
     assert order == [f"{module.name}.ko" for module in kernel.modules()]
     assert os.listdir(tree / "nbdock/late") == ["00-virtio_rng.ko"]
     assert os.listdir(nbdock_home / "vm/tmp") == []
-    shown = subprocess.run([tree / "bin/busybox", "--list"], check=True, capture_output=True)
-    applets = {p.name for p in (tree / "bin").iterdir() if p.is_symlink()}
+    shown = subprocess.run(
+        [tree / "nbdock/tools/bin/busybox", "--list"], check=True, capture_output=True
+    )
+    applets = {p.name for p in (tree / "nbdock/tools/bin").iterdir() if p.is_symlink()}
     assert applets <= set(shown.stdout.decode().split())

@@ -1,4 +1,191 @@
 #!/bin/busybox sh
-# What a guest does that nobody gave a job: it says that it is there.
-echo "nbdock: ready $(uname -r)"
-poweroff -f
+# What a guest does once its devices are there: it takes a job, does it, and says how it went.
+#
+# On the control port, in lines:
+#   guest  READY RELEASE
+#   host   JOB NONCE HEADER_BYTES SCRIPT_BYTES   and then the header and the script
+#   guest  START
+#   guest  EXIT CODE MEMORY_KILLS [CODE LINE]    and NONCE on the log port, behind all there was
+#   guest  SENT BYTES                            of the tar on the data port, if one was asked for
+#   guest  FAILED REASON WORDS                   at any time, instead
+# The host ends the guest when it has all of it.
+#
+# The header is a script for this shell that the host wrote, with every value quoted: see
+# control.py for what it sets.
+
+fail() {
+  echo "FAILED $*" >&3
+  wait_for_the_end
+}
+
+# The host ends the guest: to switch it off here could lose what the host has not taken yet.
+wait_for_the_end() {
+  read -r _ <&3
+  poweroff -n -f
+}
+
+# The disk with this number: the kernel gives names such as sda in any order, and later.
+disk_of() {
+  tries=0
+  while :; do
+    set -- "$1" /sys/bus/scsi/devices/*:0:0:"$1"/block/*
+    disk=/dev/${2##*/}
+    [ -b "$disk" ] && return
+    tries=$((tries + 1))
+    [ $tries -lt 4000 ] || fail DISK "The disk $1 did not come."
+    usleep 2500
+  done
+}
+
+# Mount the disks from this number on, one for each kind given, and name them for an overlay, which
+# wants the highest first. Names are short, for the kernel takes a page of them at most.
+lowers=
+add_layers() {
+  number=$1
+  shift
+  for kind; do
+    mkdir "/layers/$number"
+    disk_of "$number"
+    if [ "$kind" = tar ]; then
+      mkdir "/unpacked/$number" && mount -o bind "/unpacked/$number" "/layers/$number" &&
+        gnu tar --extract --file="$disk" --preserve-permissions --numeric-owner --xattrs \
+          "--xattrs-include=*" --directory="/unpacked/$number" ||
+        fail DISK "The layer $number cannot be unpacked."
+    else
+      mount -t squashfs -o ro "$disk" "/layers/$number" ||
+        fail DISK "The layer $number cannot be mounted."
+    fi
+    lowers=$number:$lowers
+    number=$((number + 1))
+  done
+}
+
+# Make a file system, or take one that the host made, for what is written.
+mount_disk() {
+  disk_of "$1"
+  mount -t ext4 -o "$ext4_options" "$disk" "$2" 2>/dev/null && return
+  mke2fs -F -m 0 "$disk" >/dev/null && mount -t ext4 "$disk" "$2" ||
+    fail DISK "There is no room for what is written."
+}
+ext4_options=nobarrier,noauto_da_alloc
+
+# Mount what is made of $lowers and what is written to /scratch/$1.
+mount_overlay() {
+  mkdir "/scratch/$1" "/scratch/$1.work"
+  options=$lowers,upperdir=/scratch/$1,workdir=/scratch/$1.work,$overlay_options
+  mount -t overlay -o "lowerdir=$options,volatile" overlay "$2" 2>/dev/null ||
+    mount -t overlay -o "lowerdir=$options" overlay "$2" ||
+    fail DISK "The layers cannot be mounted over each other."
+}
+overlay_options=redirect_dir=off,metacopy=off,index=off,xino=off
+
+gnu() {
+  tool=/nbdock/tools/$1
+  shift
+  if [ -e /nbdock/tools/ld.so ]; then
+    set -- --library-path /nbdock/tools --inhibit-cache "$tool" "$@"
+    tool=/nbdock/tools/ld.so
+  fi
+  "$tool" "$@"
+}
+
+# How many processes the kernel has killed for their memory.
+memory_kills() {
+  while read -r name count; do
+    [ "$name" = oom_kill ] && echo "$count" && return
+  done </proc/vmstat
+  echo 0
+}
+
+until [ -c /dev/vport0p3 ]; do usleep 2500; done
+exec 3<>/dev/vport0p1 4>/dev/vport0p2
+read -r release </proc/sys/kernel/osrelease
+echo "READY $release" >&3
+
+# A snapshot of this guest goes on from here.
+read -r word nonce header_bytes script_bytes <&3
+[ "$word" = JOB ] || fail PROTOCOL "That is no job: $word"
+dd bs="$header_bytes" count=1 iflag=fullblock of=/nbdock/tools/header <&3 2>/dev/null
+if [ "$script_bytes" -gt 0 ]; then
+  dd bs="$script_bytes" count=1 iflag=fullblock of=/nbdock/tools/script <&3 2>/dev/null
+  chmod 755 /nbdock/tools/script
+fi
+. /nbdock/tools/header
+date -s "@$epoch" >/dev/null
+echo "$seed" >/dev/urandom
+for module in /nbdock/late/*.ko; do
+  [ ! -e "$module" ] || insmod "$module" || echo "nbdock: $module was not loaded"
+done
+
+for host in /sys/class/scsi_host/*; do echo "0 0 -" >"$host/scan"; done
+mkdir /layers /unpacked /scratch /tree /root-of-commands
+mount_disk 0 /scratch
+[ -z "$unpack" ] || mount_disk 1 /unpacked
+cd /layers
+mkdir mounts && mount -o bind "/nbdock/mounts" mounts
+add_layers 2 $layers
+layers_alone=$lowers
+lowers=${lowers}mounts
+mount_overlay changes /tree
+if [ "$root" = changes ]; then
+  root=/root-of-commands
+  lowers=
+  mkdir around && mount -o bind /nbdock/around around
+  add_layers "$number" $around
+  lowers=${lowers}around
+  mount_overlay around "$root"
+  mount -o bind /tree "$root/build"
+else
+  root=/tree
+fi
+cd /
+for place in dev sys; do
+  [ -d "$root/$place" ] && [ ! -L "$root/$place" ] || fail ROOT "/$place is not a directory."
+done
+mount -o rbind /nbdock/dev "$root/dev"
+mount -t sysfs -o ro sys "$root/sys"
+>/nbdock/dev/.nbdock.said
+chmod 666 /nbdock/dev/.nbdock.said
+mkfifo -m 666 /run/log
+echo "START" >&3
+
+code=0
+if [ -n "$program" ]; then
+  echo -1000 >/proc/self/oom_score_adj
+  exec 5<>/run/log
+  cat </run/log >&4 5>&- &
+  reader=$!
+  # A space of processes of its own: it ends with the first of them, and nothing stays behind.
+  unshare -m -p -f /nbdock/commands "$root" 3>&- 4>&- 5>&-
+  exec 5>&-
+  wait $reader
+  code=
+  read -r code </run/code || fail ENDED "The commands switched the machine off."
+fi
+read -r said </nbdock/dev/.nbdock.said
+case $said in
+FAILED*) fail "${said#FAILED }" ;;
+esac
+printf %s "$nonce" >&4
+echo "EXIT $code $(memory_kills) $said" >&3
+
+if [ "$code" = 0 ] && [ "$send" != nothing ]; then
+  folder=/scratch/changes
+  if [ "$send" = tree ]; then
+    # The same layers with what was written above them, and without the places for mounts.
+    umount -l "$root" && umount -l /tree 2>/dev/null
+    mkdir /sent /layers/none /layers/changes && mount -o bind /scratch/changes /layers/changes &&
+      cd /layers &&
+      mount -t overlay -o "ro,lowerdir=changes:${layers_alone}none,$overlay_options" overlay /sent ||
+      fail DISK "The tree cannot be mounted."
+    folder=/sent
+  fi
+  cd "$folder" && gnu tar --create --file=/dev/vport0p3 --blocking-factor=128 --format=posix \
+    --numeric-owner --sort=name --xattrs "--xattrs-include=*" --totals . 2>/run/totals ||
+    fail TAR "$(tail -n 1 /run/totals)"
+  while read -r first _ _ count _; do
+    [ "$first" != Total ] || bytes=$count
+  done </run/totals
+  echo "SENT $bytes" >&3
+fi
+wait_for_the_end

@@ -7,4 +7,9 @@ mount -t sysfs sys /sys
 for module in /nbdock/modules/*.ko; do
   insmod "$module" || echo "nbdock: $module was not loaded"
 done
+# The /dev of commands is one of their own, and has the guest's programs in it.
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts /nbdock/dev/pts
+mount -t tmpfs -o mode=1777 shm /nbdock/dev/shm
+mount -o bind /nbdock/tools /nbdock/dev/.nbdock
+mount -o remount,bind,ro /nbdock/dev/.nbdock
 exec /nbdock/agent

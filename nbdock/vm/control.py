@@ -1,0 +1,199 @@
+"""What this side and a guest say to each other, and how little of it is believed.
+
+A job is a header, which is a script for the guest's shell with every value quoted, and the script
+that people wrote. What comes back are lines (`guest/agent.sh` lists them). Commands run as root
+there, so any of it may be a lie, endless, or no text: it is bounded, and judged line by line.
+
+    >>> parse_line(b"EXIT 1 0 1 7")
+    Exited(exit_code=1, memory_kills=0, failed_line=7)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+from nbdock.errors import ArgumentTypeError, GuestProtocolError
+from nbdock.vm.layerdisk import DiskFormat
+
+__all__ = ["Exited", "Failed", "Job", "Lines", "Message", "Ready", "Sent", "Started", "parse_line"]
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OWN_PROGRAMS: Final = "/dev/.nbdock/bin"
+"""Where commands find the guest's own programs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a guest is told: see `nbdock.vm.tasks.GuestTask`, which it is made from.
+
+    `layers` and `around` are the formats of the disks plugged in for them, lowest first.
+    """
+
+    layers: Sequence[DiskFormat]
+    around: Sequence[DiskFormat]
+    script: bytes
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    working_directory: str
+    user: str
+    root: Literal["merged", "changes"]
+    send: Literal["nothing", "changes", "tree"]
+    nonce: str = dataclasses.field(default_factory=lambda: os.urandom(16).hex())
+
+    @property
+    def unpacks(self) -> bool:
+        """Whether a disk is needed for layers that are archives."""
+        return DiskFormat.TAR in (*self.layers, *self.around)
+
+    def encode(self) -> bytes:
+        """The bytes for the control port: a line, the header, the script.
+
+        Raises
+        ------
+        ArgumentTypeError
+            A text has a NUL, which no program can be given.
+        """
+        program = "script" if self.script else "command" if self.command else ""
+        path = f"{DEFAULT_PATH}:{OWN_PROGRAMS}" if self.script else DEFAULT_PATH
+        environment = {"PATH": path, **self.environment}
+        lines = [
+            *(
+                name.encode() + b"=" + _quoted(value)
+                for name, value in {
+                    "epoch": str(int(time.time())),
+                    "seed": os.urandom(64).hex(),
+                    "layers": " ".join(disk.value for disk in self.layers),
+                    "around": " ".join(disk.value for disk in self.around),
+                    "unpack": "yes" if self.unpacks else "",
+                    "root": self.root,
+                    "send": self.send,
+                    "user": self.user,
+                    "directory": self.working_directory,
+                    "program": program,
+                }.items()
+            ),
+            b" ".join(
+                (
+                    b'go() { exec "$@" /dev/.nbdock/bin/busybox env -i "HOME=$home"',
+                    *(_quoted(f"{name}={value}") for name, value in environment.items()),
+                    b"$program",
+                    *map(_quoted, self.command),
+                    b"; }",
+                )
+            ),
+        ]
+        header = b"\n".join(lines) + b"\n"
+        return b"JOB %s %d %d\n%s%s" % (
+            self.nonce.encode(), len(header), len(self.script), header, self.script,
+        )  # fmt: skip
+
+
+def _quoted(value: str) -> bytes:
+    data = os.fsencode(value)
+    if b"\0" in data:
+        raise ArgumentTypeError(f"{value!r} has a NUL, which no program can be given.")
+    return b"'" + data.replace(b"'", b"'\\''") + b"'"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """The guest waits for a job; `release` is its kernel's."""
+
+    release: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """The root is mounted, and the commands are started."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exited:
+    """The commands have ended; `memory_kills` processes were killed for want of memory."""
+
+    exit_code: int
+    memory_kills: int
+    failed_line: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sent:
+    """The tar has been written to the data port: so many bytes."""
+
+    size_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """The guest cannot do it: a word that says what is wrong, and a sentence."""
+
+    reason: str
+    words: str
+
+
+Message = Ready | Started | Exited | Sent | Failed
+
+_EXIT: Final = re.compile(r"EXIT (\d{1,3}) (\d{1,9})(?: (.*))?")
+
+
+def parse_line(line: bytes) -> Message:
+    """What a line of the control port says.
+
+    Raises
+    ------
+    GuestProtocolError
+        Nothing that a guest says.
+    """
+    text = line.decode("utf-8", "replace").rstrip()
+    word, _, rest = text.partition(" ")
+    if word == "READY":
+        return Ready(rest)
+    if text == "START":
+        return Started()
+    if found := _EXIT.fullmatch(text):
+        exit_code, kills, note = found.groups()
+        # The note is written by the commands' shell; one of another failure than the last says
+        # nothing about the last.
+        noted = re.fullmatch(rf"{exit_code} ([1-9]\d{{0,8}})", note or "")
+        return Exited(int(exit_code), int(kills), int(noted[1]) if noted else None)
+    if word == "SENT" and re.fullmatch(r"\d{1,18}", rest):
+        return Sent(int(rest))
+    if word == "FAILED" and rest:
+        reason, _, words = rest.partition(" ")
+        return Failed(reason, words)
+    raise GuestProtocolError(f"The guest said {text[:80]!r} on its control port.")
+
+
+class Lines:
+    r"""Cuts a stream into lines of a bounded length, whatever comes.
+
+    >>> lines = Lines(limit_bytes=4)
+    >>> lines.feed(b"ab"), lines.feed(b"c\ndefgh\n"), lines.rest()
+    ([], [b'abc', b'defg', b'h'], b'')
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._begun = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are whole now, without their ends."""
+        *whole, self._begun = (self._begun + data).split(b"\n")
+        found = [piece for line in whole for piece in self._pieces(line)]
+        while len(self._begun) > self._limit:
+            found.append(self._begun[: self._limit])
+            self._begun = self._begun[self._limit :]
+        return found
+
+    def rest(self) -> bytes:
+        """The line that has not ended."""
+        return self._begun
+
+    def _pieces(self, line: bytes) -> list[bytes]:
+        starts = range(0, len(line) or 1, self._limit)
+        return [line[start : start + self._limit] for start in starts]

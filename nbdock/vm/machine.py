@@ -1,0 +1,560 @@
+"""One QEMU with one guest in it, from its start to its end.
+
+A machine goes through its states in one direction. Whatever goes wrong in any of them (QEMU dies,
+the kernel panics, this machine's disk is full, the guest says nonsense, or nothing) ends whatever
+waits at that moment with one error that says what it was. Every wait has a deadline, and when
+`close` has returned there is no process, no socket and no task left, whoever was cancelled
+meanwhile.
+
+    async with Machine(spec, on_log=print) as machine:
+        await machine.boot()                                  # or restored from a snapshot: READY
+        exited = await machine.run(job, disks, timeout_s=60)
+
+In the end it is killed, which is no loss: nothing of a guest is kept but what it has sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import enum
+import os
+import resource
+import socket
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import IO, Any, Final, TypeVar
+
+from nbdock import settings
+from nbdock.concurrency import in_thread
+from nbdock.content import TemporaryFile, storage_error
+from nbdock.errors import (
+    GuestBootError,
+    GuestProtocolError,
+    GuestTimeoutError,
+    StorageFullError,
+    VmError,
+)
+from nbdock.units import bytes_text
+from nbdock.vm.control import (
+    Exited,
+    Failed,
+    Job,
+    Lines,
+    Message,
+    Ready,
+    Sent,
+    Started,
+    parse_line,
+)
+from nbdock.vm.monitor import Monitor
+from nbdock.vm.qemu import CHANNELS, FILES, MachineSpec, confinement, open_for_anyone
+from nbdock.vm.verdict import Death, judge, refusal
+
+__all__ = ["Disk", "Machine", "State"]
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
+
+_PIECE_BYTES: Final = 1 << 18
+_CONTROL_LINE_BYTES: Final = 1000
+_CONTROL_LINES: Final = 16
+_CONSOLE_BYTES: Final = 16 << 10
+_LOG_LINE_BYTES: Final = 16 << 10
+
+
+class State(enum.Enum):
+    """Where a machine is on its way."""
+
+    STARTING = "starting"
+    """QEMU is started, and does not answer yet."""
+    BOOTING = "booting"
+    """The guest's kernel and its programs come up, or its snapshot is read."""
+    READY = "ready"
+    """The guest waits for its job. It has no disks."""
+    RUNNING = "running"
+    """The guest has its disks and its job, and does it."""
+    SENDING = "sending"
+    """The commands have succeeded, and what they wrote is coming."""
+    ENDED = "ended"
+    """There is no guest any more."""
+
+
+_WHERE: Final = {
+    State.STARTING: "Before it answered",
+    State.BOOTING: "While the guest booted",
+    State.READY: "Before the guest had its job",
+    State.RUNNING: "While the commands ran",
+    State.SENDING: "While the guest sent what was written",
+    State.ENDED: "At its end",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """What a machine gets as a disk: an open file, which stays the caller's, and its number."""
+
+    fd: int
+    number: int
+    read_only: bool = True
+
+
+class Machine:
+    """A machine as this module describes it; used once.
+
+    Parameters
+    ----------
+    spec
+        What it is.
+    on_log
+        Called with each line that the guest's commands write.
+
+    Attributes
+    ----------
+    state
+        Where it is on its way.
+    output
+        What the commands wrote, the last of it.
+    times
+        When each state was reached. Seconds since the start, by the state's name.
+    """
+
+    def __init__(self, spec: MachineSpec, *, on_log: Callable[[str], None] | None = None) -> None:
+        self.spec = spec
+        self.state = State.STARTING
+        self.output = bytearray()
+        self.times: dict[str, float] = {}
+        self.monitor = Monitor(self._take_event)
+        self._begin = time.monotonic()
+        self._on_log = on_log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sockets: dict[str, socket.socket] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._events: list[str] = []
+        self._console = bytearray()
+        self._stderr = bytearray()
+        self._nonce = b""
+        self._log_ended = asyncio.Event()
+
+    async def __aenter__(self) -> Machine:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def boot(self, *, timeout_s: float | None = None) -> None:
+        """From STARTING to READY; at most in `timeout_s`, or the setting `vm_boot_timeout_s`.
+
+        Raises
+        ------
+        GuestBootError
+            It did not get there.
+        """
+        limit_s = timeout_s or settings.current().vm_boot_timeout_s
+        begin = time.monotonic()
+        await self.start(timeout_s=limit_s)
+        await self._expect(Ready, limit_s - (time.monotonic() - begin), self._late_boot(limit_s))
+        self._reach(State.READY)
+
+    async def start(self, *, incoming: bool = False, timeout_s: float) -> None:
+        """From STARTING to BOOTING: QEMU runs and answers on its `monitor`.
+
+        Parameters
+        ----------
+        incoming
+            Whether it waits for a snapshot to be sent to it, and does not boot by itself.
+        """
+        assert self.state is State.STARTING, self.state
+        assert self._process is None
+        stderr = self._spawn(incoming=incoming)
+        work = (
+            self._read("console", self._take_console),
+            self._read("control", self._take_control()),
+            self._read("log", self._take_log()),
+            self._watch_process(stderr),
+        )
+        self._tasks = [asyncio.create_task(self._guarded(each)) for each in work]
+        connecting = self.monitor.connect(self._sockets.pop("qmp"))
+        await self._within(connecting, timeout_s, self._late_boot(timeout_s))
+        self._reach(State.BOOTING)
+
+    async def run(
+        self,
+        job: Job,
+        disks: Sequence[Disk],
+        *,
+        timeout_s: float,
+        tar: TemporaryFile | None = None,
+        on_sent: Callable[[int], None] | None = None,
+    ) -> Exited:
+        """From READY to the end of the job: the disks are plugged in, and the job is done.
+
+        Parameters
+        ----------
+        disks
+            The job's, by the numbers of `guest/agent.sh`.
+        timeout_s
+            For all of it. Seconds.
+        tar
+            Where what the guest sends is written; whole, if the commands succeed.
+        on_sent
+            Called with how many bytes have come.
+
+        Raises
+        ------
+        VmError
+            It did not get to its end.
+        StorageFullError, ContentError
+            This machine's disk cannot hold what the guest writes or sends.
+        """
+        assert self.state is State.READY, self.state
+        deadline = time.monotonic() + timeout_s
+
+        def left_s() -> float:
+            return deadline - time.monotonic()
+
+        def late() -> VmError:
+            return GuestTimeoutError(
+                f"{_WHERE[self.state]}, the time limit of {timeout_s:g} s was reached.",
+                timeout_s=timeout_s,
+                output=self._console_text(),
+                hint="Nothing was kept. Give it more time with timeout_s.",
+            )
+
+        self._limit(timeout_s)
+        self._nonce = job.nonce.encode()
+        await self._within(self._plug(disks), left_s(), late)
+        self._reach(State.RUNNING)
+        sending = asyncio.get_running_loop().sock_sendall(self._sockets["control"], job.encode())
+        await self._within(sending, left_s(), late)
+        await self._expect(Started, left_s(), late)
+        self._mark("started")
+        exited = await self._expect(Exited, left_s(), late)
+        await self._within(self._log_ended.wait(), left_s(), late)
+        self._mark("exited")
+        if exited.exit_code == 0 and tar is not None:
+            self._reach(State.SENDING)
+            await self._receive(tar, left_s, late, on_sent or (lambda _: None))
+            self._mark("sent")
+        return exited
+
+    async def close(self) -> None:
+        """End it, in whatever state it is, and return when nothing of it is left."""
+        closing = asyncio.ensure_future(self._close())
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close(self) -> None:
+        self._reach(State.ENDED)
+        process = self._process
+        if process is not None:
+            process.kill()
+            await in_thread(process.wait)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.monitor.close()
+        for channel in self._sockets.values():
+            channel.close()
+        if self._trouble.done():
+            self._trouble.exception()
+        self._mark("closed")
+
+    # Starting
+
+    def _spawn(self, *, incoming: bool) -> IO[bytes]:
+        """Start QEMU from this thread, with whose end it would end."""
+        with contextlib.ExitStack() as theirs:
+            descriptors: dict[str, int] = {}
+            for name in CHANNELS:
+                ours, its = socket.socketpair()
+                ours.setblocking(False)
+                self._sockets[name] = ours
+                descriptors[name] = theirs.enter_context(its).fileno()
+            for name, path in zip(
+                FILES, (self.spec.kernel.image, self.spec.initramfs.path), strict=True
+            ):
+                descriptors[name] = open_for_anyone(path)
+                theirs.callback(os.close, descriptors[name])
+            command = self.spec.command(descriptors, incoming=incoming)
+            try:
+                self._process = subprocess.Popen(
+                    [*confinement(self.spec.accelerator), *command],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                    pass_fds=tuple(descriptors.values()), start_new_session=True, bufsize=0,
+                )  # fmt: skip
+            except OSError as error:
+                raise GuestBootError(f"QEMU could not be started: {error}.") from error
+        assert self._process.stderr is not None
+        return self._process.stderr
+
+    def _limit(self, timeout_s: float) -> None:
+        """What stops a QEMU that nobody watches any more, or that was taken over."""
+        assert self._process is not None
+        seconds = int(self._elapsed_s() + 2 * timeout_s + 60)
+        with contextlib.suppress(OSError, ValueError):
+            resource.prlimit(self._process.pid, resource.RLIMIT_CORE, (0, 0))
+            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (seconds, seconds))
+
+    def _late_boot(self, timeout_s: float) -> Callable[[], VmError]:
+        def late() -> VmError:
+            console = self._console_text()
+            return GuestBootError(
+                f"{_WHERE[self.state]}, the time limit of {timeout_s:g} s was reached.",
+                output=console,
+                hint=f"Its console ends with:\n{console[-500:]}" if console else None,
+            )
+
+        return late
+
+    async def _plug(self, disks: Sequence[Disk]) -> None:
+        paths = [await self.monitor.hand_over(disk.fd) for disk in disks]
+        await asyncio.gather(
+            *(
+                self.monitor.execute(
+                    "blockdev-add",
+                    driver="raw", node_name=f"disk{disk.number}", read_only=disk.read_only,
+                    discard="unmap",
+                    file={"driver": "file", "filename": path, "read-only": disk.read_only,
+                          "locking": "off", "discard": "unmap"},
+                    cache={"no-flush": True},
+                )
+                for disk, path in zip(disks, paths, strict=True)
+            )
+        )  # fmt: skip
+        await asyncio.gather(
+            *(
+                self.monitor.execute(
+                    "device_add",
+                    driver="scsi-hd", bus="scsi.0", drive=f"disk{disk.number}",
+                    id=f"plugged{disk.number}", scsi_id=0, lun=disk.number,
+                )
+                for disk in disks
+            )
+        )  # fmt: skip
+
+    # Waiting
+
+    async def _within(
+        self, work: Awaitable[T], timeout_s: float, late: Callable[[], Exception]
+    ) -> T:
+        """Wait for something, for trouble, or for the deadline: what comes first."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait(
+                (task, self._trouble),
+                timeout=max(timeout_s, 0),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if task.done():
+                try:
+                    return task.result()
+                except (ConnectionError, BrokenPipeError) as error:
+                    # QEMU has ended, and why is about to be known.
+                    await asyncio.wait(
+                        (self._trouble,), timeout=settings.current().vm_stop_timeout_s
+                    )
+                    if not self._trouble.done():
+                        raise VmError(f"The connection to QEMU is gone: {error}.") from error
+            if self._trouble.done():
+                self._trouble.result()
+            raise late()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+
+    async def _expect(self, kind: type[M], timeout_s: float, late: Callable[[], Exception]) -> M:
+        """The next message of the guest, which must be of this kind."""
+        message = await self._within(self._messages.get(), timeout_s, late)
+        if isinstance(message, Failed):
+            raise refusal(message, console=self._console_text())
+        if not isinstance(message, kind):
+            raise GuestProtocolError(
+                f"The guest said {message} where {kind.__name__} was expected.",
+                output=self._console_text(),
+            )
+        return message
+
+    async def _receive(
+        self,
+        tar: TemporaryFile,
+        left_s: Callable[[], float],
+        late: Callable[[], VmError],
+        on_sent: Callable[[int], None],
+    ) -> None:
+        """Take what the guest sends until it says how much it was and all of that is here."""
+        limit = settings.current().vm_changes_limit_bytes
+        received = 0
+        more = asyncio.Event()
+
+        async def take() -> None:
+            nonlocal received
+            channel = self._sockets["data"]
+            while data := await asyncio.get_running_loop().sock_recv(channel, _PIECE_BYTES):
+                received += len(data)
+                if received > limit:
+                    raise GuestProtocolError(
+                        f"The guest sends more than {bytes_text(limit)}.",
+                        hint="The setting vm_changes_limit_bytes says how much it may be.",
+                    )
+                try:
+                    await in_thread(tar.write, data)
+                except OSError as error:
+                    raise storage_error(error, "keep what a guest wrote", tar.path) from error
+                on_sent(received)
+                more.set()
+
+        async def all_of(size_bytes: int) -> None:
+            while received < size_bytes:
+                more.clear()
+                await more.wait()
+
+        taking = asyncio.create_task(self._guarded(take()))
+        try:
+            sent = await self._expect(Sent, left_s(), late)
+            await self._within(all_of(sent.size_bytes), left_s(), late)
+        finally:
+            taking.cancel()
+            await asyncio.wait((taking,))
+        if received != sent.size_bytes:
+            raise GuestProtocolError(
+                f"The guest sent {received} bytes and says that it sent {sent.size_bytes}."
+            )
+
+    # What comes from QEMU and the guest
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside what is waited for, which its failure then ends."""
+        try:
+            await work
+        except OSError as error:
+            self._fail(VmError(f"The connection to the guest broke: {error}."))
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._trouble.done():
+            self._trouble.set_exception(error)
+
+    async def _read(self, name: str, take: Callable[[bytes], None]) -> None:
+        loop, channel = asyncio.get_running_loop(), self._sockets[name]
+        with contextlib.suppress(ConnectionError):
+            while data := await loop.sock_recv(channel, _PIECE_BYTES):
+                take(data)
+
+    def _take_console(self, data: bytes) -> None:
+        _append(self._console, data, _CONSOLE_BYTES)
+
+    def _take_control(self) -> Callable[[bytes], None]:
+        lines = Lines(_CONTROL_LINE_BYTES)
+
+        def take(data: bytes) -> None:
+            for line in lines.feed(data):
+                self._messages.put_nowait(parse_line(line))
+            if self._messages.qsize() > _CONTROL_LINES:
+                raise GuestProtocolError("The guest says more on its control port than it should.")
+
+        return take
+
+    def _take_log(self) -> Callable[[bytes], None]:
+        limits = settings.current()
+        lines = Lines(_LOG_LINE_BYTES)
+        shown_bytes = 0
+        last = b""
+
+        def show(found: Sequence[bytes]) -> None:
+            nonlocal shown_bytes
+            for line in found:
+                if self._on_log is None or shown_bytes > limits.vm_log_limit_bytes:
+                    return
+                shown_bytes += len(line) + 1
+                if shown_bytes > limits.vm_log_limit_bytes:
+                    limit = bytes_text(limits.vm_log_limit_bytes)
+                    self._on_log(f"(The log is longer than {limit}; the rest is not shown.)")
+                else:
+                    self._on_log(line.decode("utf-8", "replace"))
+
+        def take(data: bytes) -> None:
+            nonlocal last
+            # Behind all that was written the guest writes what the commands do not know.
+            last = (last + data)[-len(self._nonce) :] if self._nonce else b""
+            ended = bool(self._nonce) and last == self._nonce
+            _append(self.output, data, limits.vm_output_bytes + len(self._nonce))
+            show(lines.feed(data))
+            if ended:
+                del self.output[-len(self._nonce) :]
+                rest = lines.rest().removesuffix(self._nonce)
+                show([rest] if rest else [])
+                self._log_ended.set()
+
+        return take
+
+    def _take_event(self, name: str, data: Mapping[str, Any]) -> None:
+        self._events.append(f"{name} {data.get('reason', '')}".rstrip())
+        if name == "BLOCK_IO_ERROR":
+            if data.get("nospace"):
+                self._fail(
+                    StorageFullError(
+                        "This machine's disk is full: the guest cannot write to its own.",
+                        hint="Nothing was kept. Free some space where NBDOCK_HOME is.",
+                    )
+                )
+            else:
+                reason = data.get("reason", "an error")
+                self._fail(VmError(f"{_WHERE[self.state]}, a disk of the guest failed: {reason}."))
+
+    async def _watch_process(self, stderr: IO[bytes]) -> None:
+        """Say what became of QEMU when it ends."""
+        process = self._process
+        assert process is not None
+        reader = asyncio.StreamReader(limit=_CONSOLE_BYTES)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), stderr
+        )
+        try:
+            while data := await reader.read(_PIECE_BYTES):
+                _append(self._stderr, data, _CONSOLE_BYTES)
+        finally:
+            transport.close()
+        returncode = await in_thread(process.wait)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.monitor.ended(), settings.current().vm_stop_timeout_s)
+        death = Death(
+            returncode=returncode, events=tuple(self._events), console=self._console_text(),
+            stderr=self._stderr.decode("utf-8", "replace"),
+            booted=self.state not in (State.STARTING, State.BOOTING),
+        )  # fmt: skip
+        self._fail(judge(death, where=_WHERE[self.state]))
+
+    def _console_text(self) -> str:
+        return self._console.decode("utf-8", "replace").replace("\r", "").strip()
+
+    # The way
+
+    def _reach(self, state: State) -> None:
+        self.state = state
+        self._mark(state.value)
+
+    def _mark(self, name: str) -> None:
+        self.times.setdefault(name, self._elapsed_s())
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._begin
+
+
+def _append(kept: bytearray, data: bytes, limit_bytes: int) -> None:
+    kept += data
+    del kept[: max(0, len(kept) - limit_bytes)]

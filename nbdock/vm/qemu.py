@@ -1,0 +1,196 @@
+"""QEMU's command: which program, which machine, and what it may do.
+
+The same command serves for a guest that boots and for one that is restored from a snapshot. It has
+no disks: they are plugged in when it is known what the guest is for. What it reads and writes are
+descriptors that it is given, so that it may run as a user who cannot open anything by its name.
+
+    spec = MachineSpec(kernel=kernel, initramfs=initramfs, memory_mib=512, accelerator="tcg")
+    spec.command(dict.fromkeys(FILES + CHANNELS, 0))  # what a snapshot may be kept by, without them
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pwd
+import shutil
+import stat
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from nbdock import settings
+from nbdock.errors import ArgumentTypeError, UnavailableError
+from nbdock.vm.accelerator import AcceleratorName
+from nbdock.vm.initramfs import Initramfs
+from nbdock.vm.kernel import Kernel
+
+__all__ = ["CHANNELS", "FILES", "MachineSpec", "confinement", "find_qemu"]
+
+CHANNELS: Final = ("qmp", "console", "control", "log", "data")
+"""What connects this side with a machine, each a pair of sockets."""
+
+FILES: Final = ("kernel", "initramfs")
+"""What a machine reads at its start."""
+
+_CONSOLES: Final = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
+_MACHINES: Final = {
+    "x86_64": "q35,usb=off,vmport=off,sata=off,smbus=off,hpet=off",
+    "aarch64": "virt",
+}
+_PACKAGES: Final = {"x86_64": "qemu-system-x86", "aarch64": "qemu-system-arm"}
+_SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MachineSpec:
+    """A machine, before it is started: all that a snapshot of it depends on.
+
+    Attributes
+    ----------
+    kernel, initramfs
+        What it boots.
+    memory_mib
+        Its memory. MiB.
+    accelerator
+        What executes it.
+    """
+
+    kernel: Kernel
+    initramfs: Initramfs
+    memory_mib: int
+    accelerator: AcceleratorName
+
+    def command(self, descriptors: Mapping[str, int], *, incoming: bool = False) -> list[str]:
+        """QEMU's command line.
+
+        Parameters
+        ----------
+        descriptors
+            The open file for each name of `FILES` and `CHANNELS`.
+        incoming
+            Whether the machine waits for a snapshot, and does not boot.
+
+        Raises
+        ------
+        UnavailableError
+            There is no QEMU for this machine.
+        """
+        machine = self.kernel.machine
+        command = [
+            find_qemu(machine), "-nodefaults", "-no-user-config", "-display", "none", "-nic",
+            "none", "-machine", _MACHINES[machine], "-accel", self.accelerator, "-cpu", "max",
+            "-smp", "1", "-m", str(self.memory_mib), "-sandbox", _SANDBOX,
+            "-action", "panic=exit-failure,reboot=shutdown,shutdown=poweroff",
+            "-kernel", f"/dev/fd/{descriptors['kernel']}",
+            "-initrd", f"/dev/fd/{descriptors['initramfs']}",
+            "-append", self._kernel_arguments(),
+        ]  # fmt: skip
+        for name in CHANNELS:
+            command += ["-chardev", f"socket,id={name},fd={descriptors[name]}"]
+        command += ["-mon", "chardev=qmp,mode=control", "-serial", "chardev:console"]
+        command += ["-device", "virtio-serial-pci,id=ports"]
+        for number, name in enumerate(CHANNELS[2:], start=1):
+            command += ["-device", f"virtserialport,bus=ports.0,nr={number},chardev={name}"]
+        # Disks come when the guest asks for them: it does not listen for what is plugged in.
+        command += ["-device", "virtio-scsi-pci,id=scsi,hotplug=off"]
+        command += ["-device", "pvpanic-pci", "-device", "virtio-rng-pci"]
+        return [*command, "-incoming", "defer"] if incoming else command
+
+    def _kernel_arguments(self) -> str:
+        # Two guests of one snapshot must not take their random numbers from what both remember:
+        # so nothing is believed to be random until the generator is plugged in.
+        return (
+            f"console={_CONSOLES[self.kernel.machine]} quiet panic=-1 oops=panic "
+            "cryptomgr.notests random.trust_cpu=off random.trust_bootloader=off"
+        )
+
+
+def find_qemu(machine: str) -> str:
+    """The path of the QEMU that emulates a machine, as ``uname -m`` says it.
+
+    Raises
+    ------
+    UnavailableError
+        There is none; the hint is the command that installs it.
+    """
+    if machine not in _MACHINES:
+        raise UnavailableError(f"Virtual machines of the kind {machine} are not supported.")
+    path = os.environ.get("PATH", os.defpath) + ":/usr/bin:/usr/local/bin:/usr/libexec"
+    found = shutil.which(f"qemu-system-{machine}", path=path)
+    if found is None:
+        raise UnavailableError(
+            f"This machine has no QEMU: there is no program qemu-system-{machine}.",
+            hint=f"As root: apt-get install {_PACKAGES[machine]}.",
+        )
+    return found
+
+
+_WRAPPER: Final = """
+import ctypes, os, sys
+uid, gid, groups = sys.argv[1:4]
+if uid:
+    os.setgroups([int(g) for g in groups.split(",") if g])
+    os.setresgid(int(gid), int(gid), int(gid))
+    os.setresuid(int(uid), int(uid), int(uid))
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+libc.prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG
+os.execv(sys.argv[4], sys.argv[4:])
+"""
+
+
+def confinement(accelerator: AcceleratorName) -> list[str]:
+    """What is put before QEMU's command: it becomes nobody if it is root, and dies with its parent.
+
+    The parent is the thread that starts it.
+
+    Raises
+    ------
+    ArgumentTypeError
+        The setting `vm_user` names nobody.
+    """
+    uid = gid = ""
+    groups: list[str] = []
+    if os.geteuid() == 0:
+        name = settings.current().vm_user
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            raise ArgumentTypeError(
+                f"The setting vm_user is {name!r}, and there is no such user.", argument="vm_user"
+            ) from None
+        uid, gid = str(user.pw_uid), str(user.pw_gid)
+        if accelerator == "kvm":
+            groups = [str(os.stat("/dev/kvm").st_gid)]
+    setpriv = shutil.which("setpriv")
+    # That of busybox has the name, and not what is needed.
+    if setpriv is None or "busybox" in os.path.realpath(setpriv):
+        return [sys.executable, "-I", "-S", "-c", _WRAPPER, uid, gid, ",".join(groups)]
+    identity = []
+    if uid:
+        identity = [f"--reuid={uid}", f"--regid={gid}"]
+        identity.append(f"--groups={','.join(groups)}" if groups else "--clear-groups")
+    return [setpriv, *identity, "--no-new-privs", "--pdeathsig", "KILL", "--"]
+
+
+def open_for_anyone(path: str) -> int:
+    """Open a file to be read by whoever gets the descriptor, by its name in ``/dev/fd`` too.
+
+    A file that only its owner may read (Ubuntu's kernels, root's) is copied into memory for that.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.fstat(source).st_mode & stat.S_IROTH or os.geteuid() != 0:
+        return source
+    try:
+        copy = os.memfd_create("nbdock")
+        with open(copy, "wb", closefd=False) as target, open(source, "rb", closefd=False) as file:
+            shutil.copyfileobj(file, target)
+        return copy
+    finally:
+        os.close(source)
