@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         prefetch_image,
         pull_image,
         push_index,
+        run_as_root,
         stream_layered_image,
         stream_nix_shell_image,
     )
@@ -58,7 +59,14 @@ if TYPE_CHECKING:
         usr_bin_env,
     )
     from nbdock.settings import configure
-    from nbdock.tables import doctor, index_table, layer_table, package_table, registry_table
+    from nbdock.tables import (
+        doctor,
+        file_table,
+        index_table,
+        layer_table,
+        package_table,
+        registry_table,
+    )
 
 __version__ = "0.1.0"
 
@@ -84,6 +92,7 @@ __all__ = [
     "errors",
     "export_image",
     "fake_nss",
+    "file_table",
     "index_table",
     "layer_table",
     "load_image",
@@ -96,6 +105,7 @@ __all__ = [
     "pull_image",
     "push_index",
     "registry_table",
+    "run_as_root",
     "script",
     "settings",
     "shadow_setup",
@@ -110,7 +120,7 @@ _ROOMS = {
     "nbdock.images": (
         "build_image", "build_layered_image", "stream_layered_image", "build_nix_shell_image",
         "stream_nix_shell_image", "export_image", "merge_images", "load_image", "pull_image",
-        "prefetch_image", "push_index", "closure", "plan_layers", "Image",
+        "run_as_root", "prefetch_image", "push_index", "closure", "plan_layers", "Image",
     ),
     "nbdock.packages": (
         "apt", "nixpkgs", "directory", "text_file", "script", "store_path",
@@ -119,7 +129,7 @@ _ROOMS = {
     ),
     "nbdock.layering": ("LayerPlan", "planners"),
     "nbdock.tables": (
-        "layer_table", "package_table", "registry_table", "index_table", "doctor",
+        "layer_table", "file_table", "package_table", "registry_table", "index_table", "doctor",
     ),
     "nbdock.jobs": ("Job",),
     "nbdock.errors": ("NbdockError",),

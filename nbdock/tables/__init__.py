@@ -1,6 +1,7 @@
 """pandas tables of layers and packages, of what is in registries, and of what a machine has."""
 
 from nbdock.tables.checkup import CheckedPart, check_parts, doctor
+from nbdock.tables.files import file_table
 from nbdock.tables.layers import layer_table
 from nbdock.tables.packages import package_table
 from nbdock.tables.registries import index_table, registry_table
@@ -9,6 +10,7 @@ __all__ = [
     "CheckedPart",
     "check_parts",
     "doctor",
+    "file_table",
     "index_table",
     "layer_table",
     "package_table",

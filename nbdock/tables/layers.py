@@ -18,7 +18,6 @@ them together:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,15 +27,12 @@ from nbdock.images import Image, ImageLayer, layers_of, load_image
 from nbdock.oci import Platform, Reference
 from nbdock.packages import Progress
 from nbdock.tables.remote import RemoteImage, open_registries
-from nbdock.tables.subjects import expect_platform, to_subject
+from nbdock.tables.subjects import EngineImage, Subject, expect_platform, to_subject
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["layer_table"]
-
-Subject = Image | Reference | str | os.PathLike[str]
-"""An image, the name of one in a registry, or the path of an archive."""
 
 
 def layer_table(
@@ -52,7 +48,8 @@ def layer_table(
     ----------
     image
         An image; a name in a registry (``redis:7``), of which no layers are fetched; the path of
-        an archive or a layout; or a list of such.
+        an archive or a layout; an image of a running engine (``docker-daemon:redis:7``); or a list
+        of such.
     platform
         Which image of an index in a registry: ``"linux/arm64"``. By default the one for this
         machine.
@@ -106,15 +103,15 @@ Row = tuple[ImageLayer, int | None]
 
 
 def _fetched(
-    subjects: Sequence[Image | Reference | str],
+    subjects: Sequence[Image | Reference | EngineImage | str],
     platform: Platform,
     tls_verify: bool,
     progress: Progress | None,
 ) -> list[Image | tuple[Reference, RemoteImage]]:
     """The images, or what registries say of them."""
 
-    async def fetch() -> dict[Reference | str, Image | tuple[Reference, RemoteImage]]:
-        found: dict[Reference | str, Image | tuple[Reference, RemoteImage]] = {}
+    async def fetch() -> dict[object, Image | tuple[Reference, RemoteImage]]:
+        found: dict[object, Image | tuple[Reference, RemoteImage]] = {}
         references = list(dict.fromkeys(s for s in subjects if isinstance(s, Reference)))
         if references:
             async with open_registries(tls_verify=tls_verify, progress=progress) as registries:
@@ -122,6 +119,8 @@ def _fetched(
             found |= {r: (r, image) for r, image in zip(references, images, strict=True)}
         for path in dict.fromkeys(s for s in subjects if isinstance(s, str)):
             found[path] = await load_image(path, progress=progress)
+        for engine_image in dict.fromkeys(s for s in subjects if isinstance(s, EngineImage)):
+            found[engine_image] = await load_image(engine_image.name, progress=progress)
         return found
 
     # Images that are here need no core, so that tables of them can be made anywhere.

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from nbdock.errors import ArgumentTypeError, InvalidPlatformError
 from nbdock.images import Image
 from nbdock.oci import Platform, Reference
 
-__all__ = ["expect_image", "expect_platform", "expect_reference", "to_subject"]
+__all__ = [
+    "EngineImage",
+    "Subject",
+    "expect_image",
+    "expect_platform",
+    "expect_reference",
+    "to_subject",
+]
+
+Subject = Image | Reference | str | os.PathLike[str]
+"""An image, the name of one in a registry or an engine, or the path of an archive."""
 
 _IN_REGISTRY = "docker://"
+_IN_ENGINE = "docker-daemon:"
 _ARCHIVES = (".tar", ".gz", ".tgz", ".zst")
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineImage:
+    """An image of a running engine, by its name there."""
+
+    name: str
 
 
 def expect_image(value: object) -> Image:
@@ -32,11 +51,11 @@ def expect_image(value: object) -> Image:
     )
 
 
-def to_subject(value: object) -> Image | Reference | str:
-    """What a table that reads no files is about: an image, a reference, or an archive's path.
+def to_subject(value: object) -> Image | Reference | EngineImage | str:
+    """What a table is about: an image, a reference, one of an engine, or an archive's path.
 
     Text is a path if it looks like one, or if there is such a file; ``docker://`` before it says
-    that it is not.
+    that it is not, and ``docker-daemon:``, as skopeo has it, that it is an engine's image.
 
     Raises
     ------
@@ -52,6 +71,8 @@ def to_subject(value: object) -> Image | Reference | str:
     if isinstance(value, str):
         if value.startswith(_IN_REGISTRY):
             return Reference.parse(value.removeprefix(_IN_REGISTRY))
+        if value.startswith(_IN_ENGINE):
+            return EngineImage(value.removeprefix(_IN_ENGINE))
         return value if _is_path(value) else Reference.parse(value)
     raise ArgumentTypeError(
         f"A table takes an image, not a {type(value).__name__}: {value!r:.60}",
