@@ -15,13 +15,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import hashlib
 import os
 import select
 import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Final
 
 from nbdock.concurrency import in_stoppable_worker
@@ -45,6 +46,7 @@ __all__ = ["DiskFormat", "LayerDisk", "layer_disk", "overlay_entries"]
 _VERSION: Final = 1
 """Raised whenever the same layer would give another disk than before."""
 
+_OWN: Final = "trusted.overlay."
 _OPAQUE: Final = "trusted.overlay.opaque"
 _IN_SQUASHFS: Final = ("user.", "trusted.", "security.")
 _LAST_S: Final = (1 << 32) - 1
@@ -80,7 +82,12 @@ class LayerDisk:
     hides_all: bool = False
 
 
-async def layer_disk(diff_id: Digest, tar_path: str | os.PathLike[str]) -> LayerDisk:
+async def layer_disk(
+    diff_id: Digest,
+    tar_path: str | os.PathLike[str],
+    *,
+    below: Callable[[], Mapping[bytes, Entry]] | None = None,
+) -> LayerDisk:
     """The disk of a layer, made if it is not there yet.
 
     Parameters
@@ -89,6 +96,10 @@ async def layer_disk(diff_id: Digest, tar_path: str | os.PathLike[str]) -> Layer
         The digest of the layer's tar: disks are kept by it.
     tar_path
         The tar, uncompressed and verified to have that digest.
+    below
+        Gives the tree of the layers under this one. It is called, in a worker thread, if the layer
+        does not name all directories that lead to its files: engines leave such a directory as it
+        is, but the kernel shows that of the upper layer.
 
     Raises
     ------
@@ -100,18 +111,25 @@ async def layer_disk(diff_id: Digest, tar_path: str | os.PathLike[str]) -> Layer
         The disk cannot be kept.
     """
     stop = threading.Event()
-    return await in_stoppable_worker(stop, _kept, diff_id, os.fspath(tar_path), stop)
+    return await in_stoppable_worker(stop, _kept, diff_id, os.fspath(tar_path), below, stop)
 
 
-def _kept(diff_id: Digest, tar_path: str, stop: threading.Event) -> LayerDisk:
+def _kept(
+    diff_id: Digest,
+    tar_path: str,
+    below: Callable[[], Mapping[bytes, Entry]] | None,
+    stop: threading.Event,
+) -> LayerDisk:
     name = f"{diff_id.algorithm}-{diff_id.hex}.{_VERSION}"
-    # What was made by a program that is gone now is as good as ever.
-    for form in DiskFormat:
-        for hides_all in (False, True):
-            path = _path(name, form, hides_all=hides_all)
-            if os.path.exists(path):
-                return LayerDisk(path, form, os.path.getsize(path), hides_all)
-    entries = list(overlay_entries(read_tar(tar_path)))
+    if disk := _known(name):
+        return disk
+    entries, implied = _overlaid(read_tar(tar_path))
+    if implied:
+        # Over other layers it may be another disk.
+        entries, lower = _as_below(entries, implied, below)
+        name += f".{lower}"
+        if disk := _known(name):
+            return disk
     root = entries[0]
     hides_all = _OPAQUE in root.xattrs
     command = _converter(root) if all(map(_squashfs_holds, entries)) else None
@@ -125,18 +143,37 @@ def _kept(diff_id: Digest, tar_path: str, stop: threading.Event) -> LayerDisk:
     return LayerDisk(path, form, os.path.getsize(path), hides_all)
 
 
+def _known(name: str) -> LayerDisk | None:
+    # What was made by a program that is gone now is as good as ever.
+    for form in DiskFormat:
+        for hides_all in (False, True):
+            path = _path(name, form, hides_all=hides_all)
+            if os.path.exists(path):
+                return LayerDisk(path, form, os.path.getsize(path), hides_all)
+    return None
+
+
 def _path(name: str, form: DiskFormat, *, hides_all: bool) -> str:
     return vm_path("layers", f"{name}{'.hides-all' * hides_all}.{form.value}")
 
 
-def overlay_entries(layer: Iterator[Entry]) -> Iterator[Entry]:
+def overlay_entries(
+    layer: Iterable[Entry], *, below: Callable[[], Mapping[bytes, Entry]] | None = None
+) -> list[Entry]:
     """A layer's entries as the kernel's overlay file system wants them: sorted, each path once.
 
     The root comes first.
 
     Of several entries for one path the last counts, as when a tar is unpacked. What a layer says in
-    that file system's own attributes is not taken over: it could lead to other files.
+    that file system's own attributes is not taken over: it could lead to other files. Directories
+    that the layer only implies are as `below` has them, the tree of all layers under this one.
     """
+    entries, implied = _overlaid(layer)
+    return _as_below(entries, implied, below)[0]
+
+
+def _overlaid(layer: Iterable[Entry]) -> tuple[list[Entry], set[bytes]]:
+    """The entries, and which directories are as lower layers have them, if they do."""
     own: list[Entry] = []
     hidden: list[Entry] = []
     opaque: set[bytes] = set()
@@ -149,13 +186,54 @@ def overlay_entries(layer: Iterator[Entry]) -> Iterator[Entry]:
             hidden.append(Entry(whiteout.path, EntryKind.DIRECTORY, 0o755))
         elif whiteout.kind is WhiteoutKind.NAME:
             hidden.append(Entry(whiteout.path, EntryKind.CHARACTER_DEVICE, 0))
+    gone = {e.path for e in hidden if e.kind is EntryKind.CHARACTER_DEVICE}
     # A directory in the place of what was hidden shows nothing of lower layers either.
-    opaque.update(e.path for e in hidden if e.kind is EntryKind.CHARACTER_DEVICE)
+    opaque |= gone
+    named = {b"", *gone, *(entry.path for entry in own)}
+    entries: list[Entry] = []
+    implied: set[bytes] = set()
+    # Where nothing is left to hide, the kernel would list the name of what hides it.
+    hidden = [entry for entry in hidden if not _is_below(entry.path, opaque)]
     for entry in overlay([hidden, own]).entries():
-        xattrs = {k: v for k, v in entry.xattrs.items() if not k.startswith("trusted.overlay.")}
-        if entry.kind is EntryKind.DIRECTORY and entry.path in opaque:
+        path = entry.path
+        if path not in named and not _is_below(path, opaque):
+            implied.add(path)
+        xattrs = {k: v for k, v in entry.xattrs.items() if not k.startswith(_OWN)}
+        if entry.kind is EntryKind.DIRECTORY and path in opaque:
             xattrs[_OPAQUE] = b"y"
-        yield entry if xattrs == entry.xattrs else dataclasses.replace(entry, xattrs=xattrs)
+        changed = xattrs != entry.xattrs
+        entries.append(dataclasses.replace(entry, xattrs=xattrs) if changed else entry)
+    return entries, implied
+
+
+def _is_below(path: bytes, directories: set[bytes]) -> bool:
+    while path:
+        path = path.rpartition(b"/")[0]
+        if path in directories:
+            return True
+    return False
+
+
+def _as_below(
+    entries: list[Entry],
+    implied: set[bytes],
+    below: Callable[[], Mapping[bytes, Entry]] | None,
+) -> tuple[list[Entry], str]:
+    """The entries, the implied ones as lower layers have them, and a text that tells how."""
+    lower = below() if below is not None and implied else {}
+    result: list[Entry] = []
+    facts: list[object] = []
+    for entry in entries:
+        known = lower.get(entry.path) if entry.path in implied else None
+        if known is not None and known.kind is EntryKind.DIRECTORY:
+            own = {k: v for k, v in entry.xattrs.items() if k.startswith(_OWN)}
+            theirs = {k: v for k, v in known.xattrs.items() if not k.startswith(_OWN)}
+            entry = dataclasses.replace(known, xattrs=theirs | own)
+            facts.append(
+                (known.path, known.mode, known.uid, known.gid, known.mtime, sorted(theirs.items()))
+            )
+        result.append(entry)
+    return result, hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def converter_path() -> str | None:

@@ -49,11 +49,11 @@ def _works() -> bool:
     return done.returncode == 0
 
 
-def lower_directory(layer: Iterable[Entry], place: Path) -> Path:
+def lower_directory(layer: Iterable[Entry], place: Path, *, below: Tree | None = None) -> Path:
     """A layer unpacked as the overlay file system wants it."""
     place.mkdir()
     with (place.parent / f"{place.name}.tar").open("w+b") as file:
-        write_tar(overlay_entries(iter(layer)), file.write)
+        write_tar(overlay_entries(layer, below=below and (lambda: below)), file.write)
         file.seek(0)
         subprocess.run(
             ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-C", place,
@@ -76,7 +76,9 @@ def kernel_overlay(lowers: Sequence[Path], scratch: Path, script: str = "") -> T
     do = (
         f"{MOUNT},lowerdir={lower},upperdir=upper,workdir=work merged; "
         "(cd merged && exec bash -e ../script); "
-        f"{TAR} -C upper -cf changes.tar .; {TAR} -C merged -cf tree.tar ."
+        f"{TAR} -C upper -cf changes.tar .; "
+        # The kernel lists whiteouts that hide nothing, and then they are not there: that is 1.
+        f"{TAR} -C merged -cf tree.tar . || [ $? = 1 ]"
     )
     subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "bash", "-ec", do],

@@ -17,11 +17,13 @@ from nbdock.filetree import (
     BytesContent,
     Entry,
     EntryKind,
+    opaque_entry,
     overlay,
     parse_whiteout,
     read_tar,
     squash,
     tar_bytes,
+    whiteout_entry,
 )
 from nbdock.vm import read_changes
 
@@ -95,6 +97,38 @@ def test_random_scripts_one_after_the_other(seed: int, tmp_path: Path) -> None:
     assert facts(overlay([squash(layers, base=overlay([]))])) == seen
     upper = squash(layers[1:], base=overlay(layers[:1]))
     assert facts(overlay([layers[0], upper])) == seen
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_layers_that_name_no_directories(seed: int, tmp_path: Path) -> None:
+    """Other tools leave out the directories that lead to a file: they are what they were."""
+    chance = random.Random(seed)
+    layers: list[list[Entry]] = []
+    lowers: list[Path] = []
+    for number in range(4):
+        layer: dict[bytes, Entry] = {}
+        below = overlay(layers)
+        for _ in range(7):
+            path = b"/".join(chance.choice([b"a", b"b"]) for _ in range(chance.randint(1, 3)))
+            parents = {path[:end] for end in range(len(path)) if path[end : end + 1] == b"/"}
+            kinds = [layer[p].kind for p in parents if p in layer]
+            if any(kind is not EntryKind.DIRECTORY for kind in kinds):
+                continue
+            forms = [
+                file(path, b"%d" % number), Entry(path, EntryKind.DIRECTORY, 0o711, uid=number),
+                whiteout_entry(path), opaque_entry(path),
+            ]  # fmt: skip
+            entry = chance.choice(forms[: 4 if path in below else 2])
+            # A directory that is only said to be opaque is one here, but not in our trees.
+            if entry.path.endswith(b".opq"):
+                layer.setdefault(path, Entry(path, EntryKind.DIRECTORY, 0o701, uid=number))
+            if not any(other.startswith(entry.path + b"/") for other in layer):
+                layer[entry.path] = entry
+        layers.append(list(layer.values()))
+        lowers.append(lower_directory(layers[-1], tmp_path / f"layer{number}", below=below))
+    seen = facts(overlay([read_tar(kernel_overlay(lowers, tmp_path / "seen").tree)]))
+    expected = facts(overlay(layers))
+    assert {p: seen[p] for p in seen if p} == {p: expected[p] for p in expected if p}
 
 
 def folder(path: bytes, mode: int = 0o755, **xattrs: bytes) -> Entry:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from nbdock.errors import ArchiveError, LayerDiskError, StorageFullError
-from nbdock.filetree import BytesContent, Entry, EntryKind, tar_bytes
+from nbdock.filetree import BytesContent, Entry, EntryKind, overlay, tar_bytes
 from nbdock.oci import Digest
 from nbdock.vm import DiskFormat, LayerDisk, layer_disk
 
@@ -125,13 +125,46 @@ async def test_the_same_layer_gives_the_same_disk_once(
     nbdock_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs(tmp_path, monkeypatch, "tar2sqfs")  # sqfstar gives the root the time of the day
-    first = await disk_of(LAYER, tmp_path)
+    layer = [*LAYER, folder(b"implied"), folder(b"implied/deep")]
+    first = await disk_of(layer, tmp_path)
     data = Path(first.path).read_bytes()
     (tmp_path / "layer.tar").write_bytes(b"not read again")
-    again = await layer_disk(Digest.of(tar_bytes(LAYER)), tmp_path / "layer.tar")
+    again = await layer_disk(Digest.of(tar_bytes(layer)), tmp_path / "layer.tar")
     assert again == first
     os.unlink(first.path)
-    assert Path((await disk_of(LAYER, tmp_path)).path).read_bytes() == data
+    assert Path((await disk_of(layer, tmp_path)).path).read_bytes() == data
+
+
+async def test_directories_that_a_layer_only_implies(nbdock_home: Path, tmp_path: Path) -> None:
+    """They are what lower layers have, and the disk is another one over other layers."""
+    layer = [file(b"etc/ssl/x"), file(b"gone/x"), file(b".wh.gone"), file(b"new/.wh.x")]
+    (tmp_path / "layer.tar").write_bytes(tar_bytes(layer))
+    digest = Digest.of(tar_bytes(layer))
+
+    async def owners(*base: Entry) -> dict[str, str]:
+        disk = await layer_disk(digest, tmp_path / "layer.tar", below=lambda: overlay([base]))
+        assert disk == await layer_disk(
+            digest, tmp_path / "layer.tar", below=lambda: overlay([base])
+        )
+        shown = subprocess.run(
+            ["unsquashfs", "-lln", disk.path], check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+        lines = [line.split() for line in shown if line.startswith("d")]
+        return {line[-1].removeprefix("squashfs-root/"): f"{line[0]} {line[1]}" for line in lines}
+
+    plain = "drwxr-xr-x 0/0"
+    directories = {
+        "squashfs-root": plain,
+        "etc": plain,
+        "etc/ssl": plain,
+        "gone": plain,
+        "new": plain,
+    }
+    assert await owners() == directories
+    base = [folder(b"etc", 0o700, uid=7), folder(b"gone", 0o711), file(b"new")]
+    assert await owners(*base) == {**directories, "etc": "drwx------ 7/0"}
+    assert await owners() == directories
+    assert len(os.listdir(nbdock_home / "vm/layers")) == 2
 
 
 async def test_without_a_program_the_tar_is_the_disk(
