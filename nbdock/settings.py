@@ -223,6 +223,9 @@ class Settings:
     vm_kvm_boot_timeout_s: float = 15.0
     """How long a guest may take to boot under KVM before TCG is used instead. Seconds."""
 
+    vm_restore_timeout_s: float = 20.0
+    """How long each step of keeping or restoring a guest may take before it boots. Seconds."""
+
     vm_timeout_s: float = 3600.0
     """How long what runs in a guest may take, if the call does not say. Seconds."""
 

@@ -102,9 +102,10 @@ def _quoted(value: str) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """The guest waits for a job; `release` is its kernel's."""
+    """The guest waits for a job: its kernel's release, and how much entropy it has."""
 
     release: str
+    entropy_bits: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +139,8 @@ class Failed:
 
 Message = Ready | Started | Exited | Sent | Failed
 
+HELLO: Final = b"HELLO\n"
+_READY: Final = re.compile(r"READY (\S{1,200}) (\d{1,5})")
 _EXIT: Final = re.compile(r"EXIT (\d{1,3}) (\d{1,9})(?: (.*))?")
 
 
@@ -151,8 +154,8 @@ def parse_line(line: bytes) -> Message:
     """
     text = line.decode("utf-8", "replace").rstrip()
     word, _, rest = text.partition(" ")
-    if word == "READY":
-        return Ready(rest)
+    if found := _READY.fullmatch(text):
+        return Ready(found[1], int(found[2]))
     if text == "START":
         return Started()
     if found := _EXIT.fullmatch(text):

@@ -39,6 +39,7 @@ from nbdock.errors import (
 )
 from nbdock.units import bytes_text
 from nbdock.vm.control import (
+    HELLO,
     Exited,
     Failed,
     Job,
@@ -117,6 +118,8 @@ class Machine:
         Where it is on its way.
     output
         What the commands wrote, the last of it.
+    entropy_bits
+        How much entropy the guest's kernel had when it had booted. Bits.
     times
         When each state was reached. Seconds since the start, by the state's name.
     """
@@ -125,6 +128,7 @@ class Machine:
         self.spec = spec
         self.state = State.STARTING
         self.output = bytearray()
+        self.entropy_bits = 0
         self.times: dict[str, float] = {}
         self.monitor = Monitor(self._take_event)
         self._begin = time.monotonic()
@@ -157,7 +161,9 @@ class Machine:
         limit_s = timeout_s or settings.current().vm_boot_timeout_s
         begin = time.monotonic()
         await self.start(timeout_s=limit_s)
-        await self._expect(Ready, limit_s - (time.monotonic() - begin), self._late_boot(limit_s))
+        left_s = limit_s - (time.monotonic() - begin)
+        ready = await self._expect(Ready, left_s, self._late_boot(limit_s))
+        self.entropy_bits = ready.entropy_bits
         self._reach(State.READY)
 
     async def start(self, *, incoming: bool = False, timeout_s: float) -> None:
@@ -181,6 +187,32 @@ class Machine:
         connecting = self.monitor.connect(self._sockets.pop("qmp"))
         await self._within(connecting, timeout_s, self._late_boot(timeout_s))
         self._reach(State.BOOTING)
+
+    async def ask(self, command: str, *, timeout_s: float, **arguments: object) -> Any:
+        """Have QEMU execute a command of its monitor, in whatever state; what it answers.
+
+        Raises
+        ------
+        VmError
+            It refuses, or has ended.
+        """
+        work = self.monitor.execute(command, **arguments)
+        return await self._within(work, timeout_s, self._late_boot(timeout_s))
+
+    async def greet(self, *, timeout_s: float) -> None:
+        """From BOOTING to READY, after its snapshot was read: it goes on, and the guest answers.
+
+        Raises
+        ------
+        GuestBootError
+            It does not.
+        """
+        assert self.state is State.BOOTING, self.state
+        await self.ask("cont", timeout_s=timeout_s)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._sockets["control"], HELLO)
+        await self._expect(Ready, timeout_s, self._late_boot(timeout_s))
+        self._reach(State.READY)
 
     async def run(
         self,

@@ -38,6 +38,7 @@ from nbdock.vm.machine import Disk, Machine
 from nbdock.vm.places import vm_path
 from nbdock.vm.programs import guest_programs
 from nbdock.vm.qemu import MachineSpec, find_qemu
+from nbdock.vm.snapshots import ready_machine
 from nbdock.vm.verdict import MORE_DISK, MORE_MEMORY
 
 __all__ = ["GuestResult", "GuestTask", "run_guest"]
@@ -234,18 +235,18 @@ async def _machine(
             kernel=kernel, initramfs=initramfs, memory_mib=task.memory_mib,
             accelerator=accelerator.name,
         )  # fmt: skip
-        machine = await stack.enter_async_context(Machine(spec, on_log=on_log))
         kvm = accelerator.name == "kvm"
+        limit_s = settings.current().vm_kvm_boot_timeout_s if kvm else None
+        starting = ready_machine(spec, on_log=on_log, timeout_s=limit_s)
         try:
-            await machine.boot(timeout_s=settings.current().vm_kvm_boot_timeout_s if kvm else None)
+            machine, warm = await stack.enter_async_context(starting)
         except GuestBootError as error:
             if not kvm or settings.current().vm_accelerator == "kvm":
                 raise
-            await machine.close()
             accelerator = Accelerator("tcg", f"a guest did not boot under KVM ({error.message})")
             await in_worker(remember, accelerator)
         else:
-            return machine, accelerator, False
+            return machine, accelerator, warm
 
 
 _made: dict[tuple[object, ...], tuple[Kernel, Initramfs]] = {}

@@ -2,7 +2,8 @@
 # What a guest does once its devices are there: it takes a job, does it, and says how it went.
 #
 # On the control port, in lines:
-#   guest  READY RELEASE
+#   guest  READY RELEASE ENTROPY_BITS
+#   host   HELLO                                 and the guest says again that it is ready
 #   host   JOB NONCE HEADER_BYTES SCRIPT_BYTES   and then the header and the script
 #   guest  START
 #   guest  EXIT CODE MEMORY_KILLS [CODE LINE]    and NONCE on the log port, behind all there was
@@ -100,10 +101,13 @@ memory_kills() {
 until [ -c /dev/vport0p3 ]; do usleep 2500; done
 exec 3<>/dev/vport0p1 4>/dev/vport0p2
 read -r release </proc/sys/kernel/osrelease
-echo "READY $release" >&3
+# (A number of the kernel's is read whole, or it is cut off behind its first digit.)
+echo "READY $release $(cat /proc/sys/kernel/random/entropy_avail)" >&3
 
 # A snapshot of this guest goes on from here.
-read -r word nonce header_bytes script_bytes <&3
+while read -r word nonce header_bytes script_bytes <&3 && [ "$word" = HELLO ]; do
+  echo "READY $release 0" >&3
+done
 [ "$word" = JOB ] || fail PROTOCOL "That is no job: $word"
 dd bs="$header_bytes" count=1 iflag=fullblock of=/nbdock/tools/header <&3 2>/dev/null
 if [ "$script_bytes" -gt 0 ]; then
