@@ -19,6 +19,7 @@ import asyncio
 import atexit
 import collections
 import concurrent.futures
+import contextlib
 import enum
 import logging
 import os
@@ -29,8 +30,9 @@ from typing import Any, Generic, TypeVar
 from nbdock import settings
 from nbdock.concurrency import start
 from nbdock.progress import ProgressLine
+from nbdock.units import seconds_text
 
-__all__ = ["Job", "JobReport", "JobState", "Log", "when_awaited"]
+__all__ = ["Job", "JobCancelledError", "JobReport", "JobState", "Log", "when_awaited"]
 
 T = TypeVar("T")
 
@@ -48,6 +50,10 @@ class JobState(enum.Enum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class JobCancelledError(asyncio.CancelledError):
+    """A job was cancelled; to asyncio it is what any cancelled task raises."""
 
 
 class Log:
@@ -114,11 +120,18 @@ def _size_bytes(line: str) -> int:
 
 
 class JobReport(ProgressLine):
-    """What the work of a job speaks to: called with progress, and `log` with lines of a log."""
+    """What the work of a job speaks to: called with progress, and `log` with lines of a log.
+
+    Attributes
+    ----------
+    summary
+        What was done in the end, as the beginning of a sentence; the work may set it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.lines_said = Log()
+        self.summary = "Done"
 
     def log(self, line: str) -> None:
         """Take note of a line of a log, without its newline."""
@@ -139,6 +152,8 @@ class Job(Generic[T]):
         What it is called where it is shown.
     log
         The last lines of what it said.
+    report
+        How far it is, as the work says it.
     """
 
     def __init__(
@@ -149,12 +164,11 @@ class Job(Generic[T]):
         on_result: Callable[[T], object] | None = None,
     ) -> None:
         self.name = name
-        self._line = JobReport()
-        self.log = self._line.lines_said
+        self.report = JobReport()
+        self.log = self.report.lines_said
         self._took_s: float | None = None
         self._task: asyncio.Task[object] | None = None
         self._cancelled = False
-        _running.add(self)
         self._future: concurrent.futures.Future[T] = start(self._supervise(work, on_result))
 
     async def _supervise(
@@ -162,18 +176,20 @@ class Job(Generic[T]):
         work: Callable[[JobReport], Coroutine[Any, Any, T]],
         on_result: Callable[[T], object] | None,
     ) -> T:
-        self._task = asyncio.current_task()
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        _running.add(task)
+        task.add_done_callback(_running.discard)
         try:
             if self._cancelled:
                 raise asyncio.CancelledError
-            result = await work(self._line)
+            result = await work(self.report)
             if on_result is not None:
                 on_result(result)
             return result
         finally:
-            self._took_s = self._line.elapsed_s
+            self._took_s = self.report.elapsed_s
             self._task = None
-            _running.discard(self)
 
     @property
     def state(self) -> JobState:
@@ -187,16 +203,28 @@ class Job(Generic[T]):
     @property
     def elapsed_s(self) -> float:
         """Seconds that it has run, or did run."""
-        return self._line.elapsed_s if self._took_s is None else self._took_s
+        return self.report.elapsed_s if self._took_s is None else self._took_s
 
     @property
     def error(self) -> BaseException | None:
         """What stopped it, if something did."""
         return self._future.exception() if self.state is JobState.FAILED else None
 
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether it has been cancelled and is cleaning up."""
+        return self._cancelled and not self._future.done()
+
+    @property
+    def summary(self) -> str:
+        """What was done in the end, as the beginning of a sentence: ``Built``."""
+        return self.report.summary
+
     def progress(self) -> str:
-        """What is being done, as a line."""
-        return self._line.text()
+        """What is being done, as a line; and a line for each part of it that has one."""
+        if self.is_cancelling:
+            return f"Cancelling \u2026 {seconds_text(self.elapsed_s)}"
+        return "\n".join(self.report.lines())
 
     def watch(self, callback: Callable[[], object]) -> None:
         """Call a function four times a second while the job runs, and once when it has ended.
@@ -208,6 +236,7 @@ class Job(Generic[T]):
 
     async def _tell(self, callback: Callable[[], object]) -> None:
         ended = asyncio.wrap_future(self._future)
+        ended.add_done_callback(_look_at)
         running = True
         while running:
             await asyncio.wait([ended], timeout=_WATCH_INTERVAL_S)
@@ -217,7 +246,6 @@ class Job(Generic[T]):
             except Exception:
                 _logger.exception("A watcher of the job %r failed", self.name)
                 break
-        _look_at(ended)
 
     def cancel(self) -> None:
         """Stop it; harmless when it has ended. It is cancelled once it has cleaned up."""
@@ -235,33 +263,40 @@ class Job(Generic[T]):
         ------
         TimeoutError
             Not done after `timeout_s` seconds; it goes on.
-        asyncio.CancelledError
+        JobCancelledError
             It was cancelled.
         """
         try:
             return self._future.result(timeout_s)
-        except concurrent.futures.CancelledError as error:
-            raise asyncio.CancelledError(f"The job {self.name!r} was cancelled.") from error
+        except concurrent.futures.CancelledError:
+            raise self._cancelled_error() from None
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait().__await__()
 
     async def _wait(self) -> T:
-        for tell in _awaited:
-            tell(self)
+        if _tell_awaited is not None:
+            _tell_awaited(self)
         ended = asyncio.wrap_future(self._future)
+        ended.add_done_callback(_look_at)
         try:
-            return await asyncio.shield(ended)
+            while not ended.done():
+                # With a timeout: a kernel sees an interrupt only when its loop wakes up.
+                await asyncio.wait([ended], timeout=_WATCH_INTERVAL_S)
         except asyncio.CancelledError:
-            if self._future.cancelled():
-                raise asyncio.CancelledError(f"The job {self.name!r} was cancelled.") from None
             # Who waits is cancelled: so is the job, and its clean-up is waited for. Being
             # cancelled once more ends the waiting.
             self.cancel()
-            await asyncio.wait([ended])
-            raise
-        finally:
-            _look_at(ended)
+            while not ended.done():
+                await asyncio.wait([ended], timeout=_WATCH_INTERVAL_S)
+            raise self._cancelled_error() from None
+        if ended.cancelled():
+            raise self._cancelled_error()
+        return ended.result()
+
+    def _cancelled_error(self) -> JobCancelledError:
+        took = seconds_text(self.elapsed_s)
+        return JobCancelledError(f"The job {self.name!r} was cancelled after {took}.")
 
     def __repr__(self) -> str:
         return f"<Job {self.name}: {self.state.value}>"
@@ -269,35 +304,37 @@ class Job(Generic[T]):
 
 def _look_at(ended: asyncio.Future[Any]) -> None:
     """Look at an exception, so that asyncio does not complain that nobody did."""
-    ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+    if not ended.cancelled():
+        ended.exception()
 
 
-_awaited: list[Callable[[Job[Any]], object]] = []
+_tell_awaited: Callable[[Job[Any]], object] | None = None
 
 
-def when_awaited(tell: Callable[[Job[Any]], object]) -> Callable[[], None]:
-    """Have a function called with each job that someone begins to await; returns how to stop that.
-
-    It is called where the job is awaited: a notebook shows it there.
-    """
-    _awaited.append(tell)
-    return lambda: _awaited.remove(tell)
+def when_awaited(tell: Callable[[Job[Any]], object] | None) -> None:
+    """Have a function called with each job that someone begins to await, there; None: no more."""
+    global _tell_awaited
+    _tell_awaited = tell
 
 
-_running: set[Job[Any]] = set()
+_running: set[asyncio.Task[Any]] = set()
 
 
-def _cancel_all() -> None:
+def _end() -> None:
     """Cancel the jobs of a process that ends, and let them clean up."""
-    left = list(_running)
-    for job in left:
-        job.cancel()
-    ended = [job._future for job in left]  # noqa: SLF001 - of this module
-    concurrent.futures.wait(ended, _EXIT_PATIENCE_S)
+    if _running:
+        with contextlib.suppress(TimeoutError):
+            start(_cancel_all()).result(_EXIT_PATIENCE_S)
+
+
+async def _cancel_all() -> None:
+    for task in _running:
+        task.cancel()
+    await asyncio.wait(_running)
 
 
 # Before the worker threads are stopped, which jobs may need to clean up: Python calls these in
 # reverse, and `concurrent.futures` has registered its own.
-getattr(threading, "_register_atexit", atexit.register)(_cancel_all)
+getattr(threading, "_register_atexit", atexit.register)(_end)
 # The jobs of a process are not those of one forked from it.
 os.register_at_fork(after_in_child=_running.clear)

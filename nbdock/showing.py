@@ -65,6 +65,14 @@ class TerminalOutput:
         sys.stderr.write(f"{up}\r\x1b[J{text}")
         sys.stderr.flush()
 
+    def say(self, text: str) -> None:
+        """Write lines that stay, above those that change."""
+        if sys.stderr.isatty():
+            self._write(f"{text}\n")
+            self._lines = 0
+        else:
+            sys.stderr.write(f"{text}\n")
+
     def end(self, text: str) -> None:
         """Show this instead, and leave it there."""
         if sys.stderr.isatty():

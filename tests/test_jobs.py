@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import nbdock
 from nbdock.concurrency import run
-from nbdock.jobs import Job, JobState, Log, when_awaited
+from nbdock.jobs import Job, JobCancelledError, JobState, Log, when_awaited
 
 PATIENCE_S = 240
 
@@ -81,7 +81,7 @@ async def test_a_job_that_fails_raises_what_stopped_it() -> None:
 async def test_awaiting_what_was_cancelled() -> None:
     job = Job("x", Work())
     job.cancel()
-    with pytest.raises(asyncio.CancelledError, match="'x' was cancelled"):
+    with pytest.raises(JobCancelledError, match="'x' was cancelled after 0"):
         await job
     assert job.error is None
 
@@ -191,12 +191,14 @@ async def _nothing(report) -> None:
 
 async def test_awaiting_is_told() -> None:
     told: list[Job] = []
-    stop = when_awaited(told.append)
-    job = Job("x", _nothing)
-    assert told == []
-    await job
-    assert told == [job]
-    stop()
+    when_awaited(told.append)
+    try:
+        job = Job("x", _nothing)
+        assert told == []
+        await job
+        assert told == [job]
+    finally:
+        when_awaited(None)
     await job
     assert told == [job]
 

@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from IPython.display import DisplayHandle
-
 from nbdock.filetree import EntryKind
 from nbdock.images import (
     Image,
@@ -23,14 +21,14 @@ from nbdock.images import (
     PrefetchedImage,
     RootFilesystem,
 )
-from nbdock.jobs import Job, JobState
+from nbdock.jobs import Job, when_awaited
 from nbdock.layering import LayerPlan, Planners
 from nbdock.notebook.doctor import doctor_view
+from nbdock.notebook.jobdisplay import show_awaited, show_job
 from nbdock.notebook.packageviews import package_set_view, package_view, planners_view
-from nbdock.notebook.progress import line_bundle, updates_displays
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
 from nbdock.packages import AptSearchResult, Closure, Package, PackageSet
-from nbdock.units import bytes_text, seconds_text
+from nbdock.units import bytes_text
 
 __all__ = ["install", "remove"]
 
@@ -290,29 +288,8 @@ def _search_view(found: AptSearchResult) -> View:
     )  # fmt: skip
 
 
-_MARKS = {
-    JobState.RUNNING: "\u25b6", JobState.DONE: "\u2713",
-    JobState.FAILED: "\u2717", JobState.CANCELLED: "\u25a0",
-}  # fmt: skip
-
-
-def _job_text(job: Job[Any]) -> str:
-    head = f"{_MARKS[job.state]} {job.name}: "
-    if job.state is JobState.RUNNING:
-        return f"{head}{job.progress()}\nStop it with .cancel(), wait for it with await."
-    text = f"{head}{job.state.value} after {seconds_text(job.elapsed_s)}"
-    return f"{text}\n{job.error}" if job.error else text
-
-
-def _show_job(job: Job[Any]) -> None:
-    """Show where a job stands; in a notebook the display follows it to its end."""
-    handle = DisplayHandle()
-    handle.display(line_bundle(_job_text(job)), raw=True)
-    if updates_displays():
-        job.watch(lambda: handle.update(line_bundle(_job_text(job)), raw=True))
-
-
 _DOCTOR_TABLE = ("nbdock.tables.doctortable", "DoctorTable")
+
 _VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
     (Image, _image_view),
     (PrefetchedImage, _prefetched_view),
@@ -336,7 +313,8 @@ def install(shell: Any) -> None:
         formatters["text/plain"].for_type(kind, _pretty(view))
     # By its name, as its module imports pandas.
     formatters["text/html"].for_type_by_name(*_DOCTOR_TABLE, _html(doctor_view))
-    shell.display_formatter.ipython_display_formatter.for_type(Job, _show_job)
+    shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
+    when_awaited(show_awaited)
 
 
 def _html(view: Callable[[Any], View]) -> Callable[[Any], str]:
@@ -359,3 +337,4 @@ def remove(shell: Any) -> None:
         formatters["text/plain"].pop(kind, None)
     formatters["text/html"].pop(".".join(_DOCTOR_TABLE), None)
     shell.display_formatter.ipython_display_formatter.pop(Job, None)
+    when_awaited(None)

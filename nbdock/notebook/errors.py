@@ -24,6 +24,7 @@ from IPython.core.getipython import get_ipython
 
 from nbdock.errors import CellError, MissingArgumentError, NbdockError, UnknownArgumentError
 from nbdock.images import cell_name
+from nbdock.jobs import JobCancelledError
 from nbdock.nixlang import CellArguments
 from nbdock.notebook.blamed import blamed, indices
 
@@ -56,6 +57,10 @@ def _render(error: NbdockError) -> list[str]:
     if error.hint:
         lines += ["", error.hint]
     return lines if _is_coloured() else [_COLOURS.sub("", line) for line in lines]
+
+
+def _render_stopped(error: JobCancelledError) -> list[str]:
+    return [f"{_BOLD}{type(error).__name__}{_END}: {error} Nothing was left half-done."]
 
 
 def _is_verbose() -> bool:
@@ -106,13 +111,16 @@ def install() -> None:
     """Let IPython show nbdock's errors in this way."""
     shown: Any = NbdockError
     shown._render_traceback_ = _render
+    stopped: Any = JobCancelledError
+    stopped._render_traceback_ = _render_stopped
 
 
 def remove() -> None:
     """Undo `install`."""
-    if "_render_traceback_" in vars(NbdockError):
-        shown: Any = NbdockError
-        del shown._render_traceback_
+    for kind in (NbdockError, JobCancelledError):
+        if "_render_traceback_" in vars(kind):
+            shown: Any = kind
+            del shown._render_traceback_
 
 
 def in_cell(error: NbdockError, cell: CellArguments | None, *, magic: str) -> NbdockError:

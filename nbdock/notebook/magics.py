@@ -18,16 +18,18 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from nbdock.images import PrefetchedImage, prefetch_image
-from nbdock.jobs import Job
+from nbdock.jobs import Job, JobReport
 from nbdock.layering import LayerPlan
 from nbdock.nixlang import parse
-from nbdock.notebook.building import Made, Outcome, build_cell
+from nbdock.notebook.building import Made, build_cell
 from nbdock.notebook.flags import parse_flags, parse_prefetch
+from nbdock.notebook.jobdisplay import run_job
 from nbdock.notebook.names import CellNames
 from nbdock.notebook.progress import run_with_progress
-from nbdock.packages import Progress
 
 __all__ = ["BuildMagics"]
+
+_Work = Callable[[JobReport], Coroutine[Any, Any, Made | LayerPlan]]
 
 
 @magics_class
@@ -179,29 +181,23 @@ class BuildMagics(Magics):
         expression = parse(cell)
         names = CellNames(self.shell.user_ns)
 
-        async def work(report: Progress) -> Outcome:
-            return await build_cell(expression, names, magic=magic, flags=flags, progress=report)
+        async def work(report: JobReport) -> Made | LayerPlan:
+            outcome = await build_cell(expression, names, magic=magic, flags=flags, progress=report)
+            report.summary = outcome.summary
+            return outcome.result
 
         if flags.background:
             return self._start(work, flags.output, name=flags.output or magic)
         always = flags.delivers or magic == "pullImage"
-        outcome = run_with_progress(work, done=lambda made: made.summary, always=always)
+        made = run_job(flags.output or magic, work, always=always)
         if flags.output:
-            self.shell.user_ns[flags.output] = outcome.result
-        return outcome.result
+            self.shell.user_ns[flags.output] = made
+        return made
 
-    def _start(
-        self,
-        work: Callable[[Progress], Coroutine[Any, Any, Outcome]],
-        output: str | None,
-        name: str,
-    ) -> Job[Made | LayerPlan]:
+    def _start(self, work: _Work, output: str | None, name: str) -> Job[Made | LayerPlan]:
         """Start a job; `output` is bound to it, and to what it makes if it still is by then."""
         namespace = self.shell.user_ns
         binding = threading.Lock()
-
-        async def result(report: Progress) -> Made | LayerPlan:
-            return (await work(report)).result
 
         def bind(made: object) -> None:
             with binding:
@@ -209,7 +205,7 @@ class BuildMagics(Magics):
                     namespace[output] = made
 
         with binding:
-            job = Job(name, result, on_result=bind)
+            job = Job(name, work, on_result=bind)
             if output:
                 namespace[output] = job
         return job

@@ -99,7 +99,7 @@ def test_interrupt_stops_a_build_and_leaves_nothing(kernel) -> None:
         r"KeyboardInterrupt: stopped after [\d.]+ s; nothing was left half-done\.", plain
     )
     last = of_kind(messages, "update_display_data")[-1]["data"]["text/plain"]
-    assert re.fullmatch(r"Stopped after [\d.]+ s\.", last)
+    assert re.fullmatch(r"Cancelled after [\d.]+ s\.", last)
     assert leftovers(kernel) == []
     # The next cell works, and so does the same build.
     messages = kernel.run(SLOW.format("true"))
@@ -140,7 +140,9 @@ def test_cells_go_on_while_a_job_runs(kernel) -> None:
     [result] = of_kind(kernel.run("1 + 1"), "execute_result")
     assert result["data"]["text/plain"] == "2"
     [error] = of_kind(kernel.run("job.cancel()\nawait job"), "error")
-    assert error["ename"] == "CancelledError"
+    assert error["ename"] == "JobCancelledError"
+    [shown] = error["traceback"]
+    assert "The job 'job' was cancelled after " in shown
     assert leftovers(kernel) == []
 
 
