@@ -126,15 +126,20 @@ mkdir /layers /unpacked /scratch /tree /root-of-commands
 mount_disk 0 /scratch
 [ -z "$unpack" ] || mount_disk 1 /unpacked
 cd /layers
-mkdir mounts && mount -o bind "/nbdock/mounts" mounts
+mkdir none mounts around
+mount -o bind /nbdock/mounts mounts
+mount -o bind /nbdock/around around
 add_layers 2 $layers
-layers_alone=$lowers
-lowers=${lowers}mounts
+layers_alone=${lowers}none
+if [ "$root" = merged ]; then
+  lowers=${lowers}mounts
+else
+  lowers=$layers_alone
+fi
 mount_overlay changes /tree
 if [ "$root" = changes ]; then
   root=/root-of-commands
   lowers=
-  mkdir around && mount -o bind /nbdock/around around
   add_layers "$number" $around
   lowers=${lowers}around
   mount_overlay around "$root"
@@ -178,9 +183,9 @@ if [ "$code" = 0 ] && [ "$send" != nothing ]; then
   if [ "$send" = tree ]; then
     # The same layers with what was written above them, and without the places for mounts.
     umount -l "$root" && umount -l /tree 2>/dev/null
-    mkdir /sent /layers/none /layers/changes && mount -o bind /scratch/changes /layers/changes &&
+    mkdir /sent /layers/changes && mount -o bind /scratch/changes /layers/changes &&
       cd /layers &&
-      mount -t overlay -o "ro,lowerdir=changes:${layers_alone}none,$overlay_options" overlay /sent ||
+      mount -t overlay -o "ro,lowerdir=changes:$layers_alone,$overlay_options" overlay /sent ||
       fail DISK "The tree cannot be mounted."
     folder=/sent
   fi

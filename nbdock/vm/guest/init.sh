@@ -5,7 +5,12 @@ mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 for module in /nbdock/modules/*.ko; do
-  insmod "$module" || echo "nbdock: $module was not loaded"
+  options=
+  case $module in
+  # There are no disks yet, and to look for them at each of 256 addresses takes a while.
+  *-scsi_mod.ko) options=scan=manual ;;
+  esac
+  insmod "$module" $options || echo "nbdock: $module was not loaded"
 done
 # The /dev of commands is one of their own, and has the guest's programs in it.
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts /nbdock/dev/pts
