@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from nbdock.filetree import Entry, EntryKind, Tree, write_tar
+from nbdock.filetree import BytesContent, Entry, EntryKind, FileContent, Tree, overlay, write_tar
 from nbdock.vm.layerdisk import overlay_entries
 
 __all__ = ["EVERYTHING", "Tars", "base_entries", "facts", "kernel_overlay", "lower_directory"]
@@ -106,7 +106,6 @@ def facts(tree: Tree, *, times: bool = False) -> dict[bytes, tuple[object, ...]]
 
 def base_entries() -> list[Entry]:
     """A base with something of each kind for `EVERYTHING` to change, and to leave alone."""
-    from nbdock.filetree import BytesContent
 
     def file(path: str, data: bytes = b"", mode: int = 0o644, **fields: object) -> Entry:
         return Entry(
@@ -121,7 +120,7 @@ def base_entries() -> list[Entry]:
         return Entry(os.fsencode(path), EntryKind.HARDLINK, linkname=target.path, target=target)
 
     tool, shared = file("usr/bin/tool", b"tool", 0o4755, uid=3), file("srv/one", b"shared")
-    return [
+    entries = [
         folder("etc", 0o750, uid=5, gid=6), file("etc/motd", b"hello"), file("etc/passwd", b"root"),
         file("etc/shadow", b"x", 0o640, gid=42), folder("etc/old", 0o711), file("etc/old/a", b"a"),
         folder("etc/old/deep"), file("etc/old/deep/b", b"b"), folder("etc/conf.d"),
@@ -132,9 +131,11 @@ def base_entries() -> list[Entry]:
         file("opt/keep/1", b"1"), file("opt/keep/2", b"2"), folder("moved", 0o2775, gid=9),
         file("moved/x", b"x"), folder("srv"), shared, link("srv/two", shared),
         folder("attr", xattrs={"user.of": b"folder"}), file("attr/f", xattrs={"user.was": b"1"}),
-        folder("tmp", 0o1777), folder("proc"), folder("untouched", 0o700, uid=8),
+        folder("tmp", 0o1777), folder("untouched", 0o700, uid=8),
         file("untouched/f", b"f"),
     ]  # fmt: skip
+    # Of a file with several names, every header says the same of it.
+    return list(overlay([entries]).entries())
 
 
 EVERYTHING = r"""
@@ -160,12 +161,44 @@ touch .why '*' '"quoted"' $'\001'
 deep="$(printf '%0200d' 1)/$(printf '%0200d' 2)"; mkdir -p "$deep"; touch "$deep/file"
 cd ..
 setfattr -n user.note -v 0x00ff0a3d attr/f; setfattr -x user.was attr/f
-setfattr -n trusted.mine -v value attr; setfattr -n user.empty attr/f
+setfattr -n trusted.mine -v value attr
 touch attr/ping
 setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 attr/ping
-touch attr/acl; setfacl -m u:70000:r,g:9:rwx attr/acl; setfacl -d -m u:7:rx attr
+touch attr/acl; setfacl -m u:70000:r,g:9:rwx attr/acl; mkdir attr/folder; setfacl -d -m u:7:rx attr/folder
 mv opt/keep/1 opt/keep/renamed; mv moved moved-away
-touch tmp/x; rm tmp/x; echo p > proc/seen
+touch tmp/x; rm tmp/x
 chmod 711 .; chown 1:2 .
 """
-"""A script (bash) that does to `base_entries` everything a script can."""
+"""A script (bash) that does to `base_entries` everything a script can, and every tool can take.
+
+dockerd loses an extended attribute that is empty, and what it puts below a directory with a default
+access control list inherits that list.
+"""
+
+
+@functools.cache
+def tools_layer() -> tuple[Entry, ...]:
+    """What `EVERYTHING` needs below ``/tools``, from this machine; to be the lowest layer."""
+    programs = [
+        "bash", "chmod", "chown", "echo", "ln", "mkdir", "mkfifo", "mknod", "mv", "printf", "rm",
+        "setfacl", "setfattr", "touch", "truncate",
+    ]  # fmt: skip
+    files: dict[str, str] = {}
+    for program in programs:
+        found = shutil.which(program)
+        assert found, program
+        files[f"tools/bin/{program}"] = os.path.realpath(found)
+        said = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
+        for word in said.split():
+            if word.startswith("/"):
+                # The loader is where programs say that it is; the rest is found by a variable.
+                name = os.path.basename(word)
+                where = word.strip("/") if name.startswith("ld-linux") else f"tools/lib/{name}"
+                files[where] = os.path.realpath(word)
+    return tuple(
+        Entry(
+            place.encode(), EntryKind.FILE, 0o755, size_bytes=os.path.getsize(path),
+            content=FileContent(path.encode(), os.path.getsize(path)),
+        )
+        for place, path in sorted(files.items())
+    )  # fmt: skip

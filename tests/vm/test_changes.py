@@ -38,7 +38,8 @@ def test_everything_a_script_can_do(tmp_path: Path) -> None:
     """What it saw is what the layer on the base gives, by our own rules and by the kernel's."""
     base = base_entries()
     lower = lower_directory(base, tmp_path / "base")
-    tars = kernel_overlay([lower], tmp_path / "first", EVERYTHING)
+    script = EVERYTHING + "setfattr -n user.empty attr/f; setfacl -d -m u:7:rx attr"
+    tars = kernel_overlay([lower], tmp_path / "first", script)
     layer = layer_of(tars.changes, tmp_path / "layer.tar")
     seen = facts(overlay([read_tar(tars.tree)]))
     assert len(seen) > 70
@@ -57,7 +58,7 @@ def test_everything_a_script_can_do(tmp_path: Path) -> None:
     ]  # fmt: skip
 
     # The same again gives the same bytes, whenever and wherever.
-    once_more = kernel_overlay([lower], tmp_path / "third", EVERYTHING)
+    once_more = kernel_overlay([lower], tmp_path / "third", script)
     assert layer_of(once_more.changes, tmp_path / "same").read_bytes() == layer.read_bytes()
     entries = list(read_tar(layer))
     assert {e.mtime for e in entries} == {7}
