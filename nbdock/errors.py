@@ -44,6 +44,7 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
     ├── RegistryError                 what a registry answered
     │   ├── AuthenticationError
     │   ├── ManifestNotFoundError
+    │   │   └── RepositoryNotFoundError
     │   ├── PlatformNotFoundError
     │   ├── UnsupportedManifestError
     │   ├── UnsafeDestinationError
@@ -111,6 +112,7 @@ __all__ = [
     "PackageNotFoundError",
     "PlatformNotFoundError",
     "RegistryError",
+    "RepositoryNotFoundError",
     "SignatureError",
     "SizeMismatchError",
     "SourceConfigurationError",
@@ -447,6 +449,10 @@ class AuthenticationError(RegistryError):
 
 class ManifestNotFoundError(RegistryError):
     """No such image or repository in a registry; the hint names the nearest tags."""
+
+
+class RepositoryNotFoundError(ManifestNotFoundError):
+    """No such repository in a registry, so none of its images either."""
 
 
 class PlatformNotFoundError(RegistryError):

@@ -305,12 +305,17 @@ async def fetch_image(
     from nbdock.registry import RegistryClient
 
     reference = request.reference
+    if progress is not None:
+        progress(f"Pulling {reference.familiar()}", 0, 0)
+    was_pulled = await in_worker(store.get_image, f"{request.name}:{request.tag}") is not None
     async with RegistryClient(tls_verify=tls_verify) as client:
         if not every:
-            found = await client.manifest(reference, platform=request.platform, store=store)
+            found = await client.manifest(
+                reference, platform=request.platform, store=store, may_be_there=was_pulled
+            )
             await _fetch_contents(client, [found], request, store, progress)
             return _image(found, request, store), found.index or found
-        top = await client.manifest(reference, store=store)
+        top = await client.manifest(reference, store=store, may_be_there=was_pulled)
         if not isinstance(top.manifest, Index):
             await _fetch_contents(client, [top], request, store, progress)
             return _image(top, request, store), top

@@ -23,10 +23,12 @@ from nbdock.concurrency import gather_limited
 from nbdock.content import BlobStore
 from nbdock.errors import (
     ArgumentTypeError,
+    ContentError,
     InvalidManifestError,
     ManifestNotFoundError,
     NbdockError,
     RegistryError,
+    RepositoryNotFoundError,
     nearest,
 )
 from nbdock.oci import Descriptor, Digest, Index, Platform, Reference, parse_manifest
@@ -106,6 +108,7 @@ class RegistryClient:
         *,
         platform: Platform | None = None,
         store: BlobStore | None = None,
+        may_be_there: bool = False,
     ) -> FetchedManifest:
         """The manifest or index that a reference stands for, its digest verified.
 
@@ -118,6 +121,9 @@ class RegistryClient:
         store
             Where what came is put, and where manifests are looked for by their digests first: one
             that is there costs no request.
+        may_be_there
+            Whether `store` may well have what a tag stands for: then the registry is first asked
+            what that is (HEAD), which is quicker and, at Docker Hub, counts as no pull.
 
         Raises
         ------
@@ -135,7 +141,7 @@ class RegistryClient:
         asked = reference.with_default_tag()
         try:
             fetched = await self._hosts.first(
-                asked, lambda where: where.manifest(asked, store=store)
+                asked, lambda where: where.manifest(asked, store=store, may_be_there=may_be_there)
             )
         except RegistryError as error:
             if not is_missing(error):
@@ -192,13 +198,20 @@ class RegistryClient:
 
     async def _not_found(self, reference: Reference, error: RegistryError) -> ManifestNotFoundError:
         hint = f"The registry said: {error.message}"
-        if reference.digest is None:
-            with contextlib.suppress(NbdockError):
-                known = await listing.tags(await self._hosts.repository(reference))
-                close = nearest(reference.tag or "latest", known)
-                shown = ", ".join(close or known[-5:])
-                hint = f"Did you mean {shown}?" if close else f"Some of its tags: {shown}."
-        return _missing(f"There is no {reference} in the registry.", error, hint)
+        try:
+            known = await self.tags(reference)
+        except RepositoryNotFoundError as unknown:
+            unknown.hint = hint
+            return unknown
+        except NbdockError:
+            known = ()
+        if known and reference.digest is None:
+            close = nearest(reference.tag or "latest", known)
+            shown = ", ".join(close or known[-5:])
+            hint = f"Did you mean {shown}?" if close else f"Some of its tags: {shown}."
+        return _missing(
+            ManifestNotFoundError, f"There is no {reference} in the registry.", error, hint
+        )
 
     async def blob_bytes(
         self, reference: Reference, descriptor: Descriptor, *, limit_bytes: int | None = None
@@ -262,21 +275,24 @@ class RegistryClient:
 
         Raises
         ------
-        ManifestNotFoundError
+        RepositoryNotFoundError
             There is no such repository.
         AuthenticationError, RegistryError, TransportError
             The registry refuses, or cannot be reached.
         """
-        repository = await self._hosts.repository(reference)
         try:
-            return await listing.tags(repository)
+            return await self._hosts.first(reference, listing.tags)
         except RegistryError as error:
             if not is_missing(error):
                 raise
-            raise _missing(f"There is no {reference.name} in the registry.", error) from error
+            told = f"There is no {reference.name} in the registry."
+            raise _missing(RepositoryNotFoundError, told, error, error.hint) from error
 
     async def referrers(self, reference: Reference, artifact_type: str | None = None) -> Index:
         """What refers to an image: signatures, SBOMs and the like, as an index of descriptors.
+
+        A mirror that knows of some is believed; whether there are none, only the registry itself
+        can say.
 
         Parameters
         ----------
@@ -290,14 +306,16 @@ class RegistryClient:
         AuthenticationError, RegistryError, TransportError
             The registry refuses, or cannot be reached.
         """
-        if reference.digest is None:
+        digest = reference.digest
+        if digest is None:
             raise ArgumentTypeError(
                 f"{reference} has no digest, and what refers to an image names its digest.",
                 argument="reference",
                 hint="Fetch its manifest first: what that gives has a reference with the digest.",
             )
-        repository = await self._hosts.repository(reference)
-        return await referrers.referrers(repository, reference.digest, artifact_type)
+        return await self._hosts.first(
+            reference, lambda where: referrers.referrers(where, digest, artifact_type)
+        )
 
     # Writing: to the registry itself, never to a mirror
 
@@ -374,7 +392,8 @@ class RegistryClient:
     async def delete_manifest(self, reference: Reference) -> None:
         """Delete a manifest and all its tags, or, without a digest, one tag only.
 
-        Many registries delete by digest only, or not at all.
+        Many registries delete by digest only, or not at all. What refers to an image is no longer
+        in the list of `referrers` afterwards, whether the registry keeps that itself or not.
 
         Raises
         ------
@@ -385,12 +404,21 @@ class RegistryClient:
         """
         reference = reference.with_default_tag()
         name = reference.digest or reference.tag
+        repository = await self._hosts.repository(reference)
         try:
-            repository = await self._hosts.repository(reference)
+            subject = None
+            if reference.digest is not None:
+                # What it refers to, it can no longer be asked afterwards; and one that cannot be
+                # read can be deleted all the same.
+                with contextlib.suppress(InvalidManifestError, ContentError, RegistryError):
+                    subject = (await repository.manifest(reference)).manifest.subject
             await repository.delete(f"manifests/{name}", str(reference))
+            if subject is not None and reference.digest is not None:
+                await referrers.remove_referrer(repository, subject.digest, reference.digest)
         except RegistryError as error:
             if is_missing(error):
-                raise _missing(f"There is no {reference} in the registry.", error) from error
+                told = f"There is no {reference} in the registry."
+                raise _missing(ManifestNotFoundError, told, error) from error
             if reference.digest is None and error.status in {400, 405}:
                 error.hint = "It may not delete tags: give the digest, which deletes all its tags."
             raise
@@ -407,7 +435,7 @@ class RegistryClient:
         await repository.delete(f"blobs/{digest}", f"the blob {digest} of {reference.name}")
 
 
-def _missing(message: str, error: RegistryError, hint: str | None = None) -> ManifestNotFoundError:
-    return ManifestNotFoundError(
-        message, status=error.status, codes=error.codes, url=error.url, hint=hint
-    )
+def _missing(
+    kind: type[ManifestNotFoundError], message: str, error: RegistryError, hint: str | None = None
+) -> ManifestNotFoundError:
+    return kind(message, status=error.status, codes=error.codes, url=error.url, hint=hint)

@@ -87,6 +87,7 @@ class RegistryHost:
         places: Callable[[str], Destinations] | None = None,
     ) -> None:
         self.name = name
+        self.is_mirror = is_mirror
         address = urlsplit(f"//{api_address(name)}").hostname or ""
         trusted = settings.current().registry_trusted_hosts
         self.destinations = places(address) if places else Destinations(address, trusted=trusted)

@@ -98,12 +98,24 @@ class Repository:
             raise
 
     async def manifest(
-        self, reference: Reference, *, store: BlobStore | None = None
+        self,
+        reference: Reference,
+        *,
+        store: BlobStore | None = None,
+        may_be_there: bool = False,
     ) -> FetchedManifest:
         """The manifest or index that a reference's digest or tag stands for, verified.
 
-        One that `store` has by its digest is not asked for; one that came is in it afterwards.
+        One that `store` has by its digest is not asked for; one that came is in it afterwards. If
+        a tag's `may_be_there`, the registry is asked for its digest first.
         """
+        if may_be_there and reference.digest is None and store is not None:
+            described = None
+            # Some registries do not answer HEAD; then GET says what is wrong, if anything is.
+            with contextlib.suppress(RegistryError):
+                described = await self.describe(reference)
+            if described is not None and store.has(described.digest, described.size_bytes):
+                reference = reference.with_digest(described.digest)
         if store is not None and reference.digest is not None and store.has(reference.digest):
             # One that was damaged since is fetched again.
             with contextlib.suppress(ContentError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support.faulty_server import FaultyServer, answer
+from support.fake_registry import image_of
+from support.faulty_server import Answer, Behaviour, FaultyServer, Request, answer
 from support.registry import OCI_MANIFEST, Registry
 
+from nbdock.content import BlobStore
 from nbdock.errors import ConnectionFailedError, ManifestNotFoundError
 from nbdock.oci import Descriptor, Digest, Reference
 from nbdock.registry import RegistryClient
@@ -84,3 +86,51 @@ async def test_what_a_mirror_said_is_not_lost(registry: Registry) -> None:
             await client.describe(Reference.parse("127.0.0.1:1/mirrored:2"))
     assert f"Its mirror {registry.host} said: " in str(caught.value)
     assert "404" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        answer(404), answer(405), answer(400), answer(403),
+        answer(200, headers={"Content-Type": OCI_MANIFEST}),
+        # Of something that is not here, and of something of another size.
+        answer(200, headers={"Content-Type": OCI_MANIFEST, "Content-Length": 3,
+                             "Docker-Content-Digest": f"sha256:{'a' * 64}"}),
+        answer(200, headers={"Content-Type": OCI_MANIFEST, "Content-Length": 3,
+                             "Docker-Content-Digest": str(Digest.of(b"{}"))}),
+    ],
+)  # fmt: skip
+async def test_what_may_be_there_is_fetched_if_it_is_not_clear(
+    head: Behaviour, store: BlobStore, fake: FaultyServer
+) -> None:
+    image = image_of(fake, b"x")
+    good = answer(200, image.data, {"Content-Type": OCI_MANIFEST})
+    store.add(b"{}")
+
+    async def behave(request: Request, out: Answer) -> None:
+        await (head if request.method == "HEAD" else good)(request, out)
+
+    fake.script(image.manifest_path, behave)
+    async with RegistryClient() as client:
+        found = await client.manifest(image.reference, store=store, may_be_there=True)
+    assert found.data == image.data
+    methods = [r.method for r in fake.requests if r.path == image.manifest_path]
+    assert methods.count("GET") == 1
+    assert methods[-1] == "GET"
+
+
+async def test_what_is_there_costs_one_head(store: BlobStore, fake: FaultyServer) -> None:
+    image = image_of(fake, b"x")
+    async with RegistryClient() as client:
+        for _ in range(3):
+            found = await client.manifest(image.reference, store=store, may_be_there=True)
+            assert (found.data, found.reference.tag) == (image.data, "1")
+        # Damaged since: fetched again.
+        path = store.path_of(found.descriptor.digest)
+        path.chmod(0o600)
+        path.write_bytes(b"x" * path.stat().st_size)
+        assert (await client.manifest(image.reference, store=store, may_be_there=True)) == found
+    asked = [(r.method, r.path.rpartition("/")[2][:6]) for r in fake.requests[1:]]
+    assert asked == [
+        ("HEAD", "1"), ("GET", "1"), ("HEAD", "1"), ("HEAD", "1"), ("HEAD", "1"), ("GET", "sha256")
+    ]  # fmt: skip

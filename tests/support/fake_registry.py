@@ -69,7 +69,7 @@ def image_of(
     )
     data = manifest.to_bytes()
     base = f"/v2/{repository}"
-    headers = {"Content-Type": OCI_MANIFEST}
+    headers = {"Content-Type": OCI_MANIFEST, "Docker-Content-Digest": str(Digest.of(data))}
     for place in ("1", str(Digest.of(data))):
         server.script(f"{base}/manifests/{place}", guard(answer(200, data, headers)))
     blobs = {f"{base}/blobs/{Digest.of(blob)}": blob for blob in (config, *layers)}
