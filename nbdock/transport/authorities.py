@@ -1,4 +1,4 @@
-"""The TLS context that certificates are verified with, if nothing else is said."""
+"""The TLS contexts that certificates are verified with, if nothing else is said."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import os
 import ssl
 
-__all__ = ["usual_context"]
+__all__ = ["plain_context", "usual_context"]
 
 
 def usual_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext:
@@ -28,3 +28,8 @@ def usual_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext:
 @functools.lru_cache(maxsize=8)
 def _read(ca_file: str | None, *_facts: object) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file)
+
+
+def plain_context() -> ssl.SSLContext:
+    """For who talks plain http, and must give httpx a context: one that trusts nobody."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

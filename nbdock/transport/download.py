@@ -49,8 +49,6 @@ TransferProgress = Callable[[int, int], None]
 """Told (bytes arrived, bytes in all; 0: unknown) as a body arrives."""
 
 _MUCH_BYTES = 1 << 20
-_POURED_BYTES = 2 << 20
-"""What is left of a body is poured if it is so much, and a connection of its own is worth it."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
@@ -280,19 +278,18 @@ async def _copy(
         if progress is not None:
             progress(arrived, total_bytes or size_bytes or 0)
 
+    if response.is_pourable:
+        async for _ in response.pour(part.write, timeout_s=limits.silence_timeout_s):
+            tell(part.size_bytes)
+        return
     piece = bytearray()
     try:
         async for chunk in response.chunks():
             piece += chunk
             tell(part.size_bytes + len(piece))
-            is_poured = response.pourable_bytes >= _POURED_BYTES
-            if is_poured or len(piece) >= limits.io_buffer_bytes:
+            if len(piece) >= limits.io_buffer_bytes:
                 full, piece = piece, bytearray()
                 await in_worker(part.write, full)
-            if is_poured:
-                async for _ in response.pour(part.write, timeout_s=limits.silence_timeout_s):
-                    tell(part.size_bytes)
-                return
     finally:
         if piece:
             part.write(piece)

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import httpcore
-import httpx
 
+from nbdock.transport.http import httpx
 from nbdock.transport.sockets import SocketBackend
 
 __all__ = ["Guard", "guard_connections"]

@@ -44,7 +44,6 @@ class Response:
 
     def __init__(self, raw: httpx.Response) -> None:
         self._raw = raw
-        self._came_bytes = 0
         self.status = raw.status_code
         self.headers: Mapping[str, str] = raw.headers
         self.url = str(raw.url)
@@ -63,34 +62,25 @@ class Response:
         ConnectionFailedError
             The body broke off or the server fell silent.
         """
-        import httpx
+        from nbdock.transport.http import httpx
 
         try:
             async for chunk in self._raw.aiter_raw():
-                self._came_bytes += len(chunk)
                 yield chunk
         except httpx.HTTPError as error:
             raise connection_error(error, self.url) from error
 
     @property
-    def pourable_bytes(self) -> int:
-        """How much of the body `pour` can give, now that `chunks` gave something; 0: it cannot."""
-        from nbdock.transport.sockets import SocketStream
+    def is_pourable(self) -> bool:
+        """Whether `pour` can give the body; nothing may have been read of it."""
+        from nbdock.transport.unread import UnreadBody
 
-        # With a length, h11 has handed on all that it had once it hands anything on: what is left
-        # is in the socket.
-        if not self._came_bytes or "transfer-encoding" in self.headers:
-            return 0
-        if not isinstance(self._raw.extensions.get("network_stream"), SocketStream):
-            return 0
-        return max(0, (self.announced_bytes or 0) - self._came_bytes)
+        return UnreadBody.of(self._raw) is not None
 
     async def pour(
         self, write: Callable[[memoryview], object], *, timeout_s: float | None
     ) -> AsyncIterator[int]:
-        """Give what is left of the body to `write`, in a worker; yields the counts of bytes.
-
-        Much faster than `chunks` if it is large; its connection cannot be used again.
+        """Give the body to `write`, in a worker; yields the counts of bytes. Faster than `chunks`.
 
         Parameters
         ----------
@@ -104,18 +94,18 @@ class Response:
         """
         import httpcore
 
-        left = self.pourable_bytes
-        stream = self._raw.extensions["network_stream"]
+        from nbdock.transport.unread import UnreadBody
+
+        body = UnreadBody.of(self._raw)
+        assert body is not None
         try:
-            async for count in stream.pour(write, left, timeout_s=timeout_s):
-                self._came_bytes += count
-                left -= count
+            async for count in body.pour(write, timeout_s=timeout_s):
                 yield count
         except (httpcore.NetworkError, httpcore.TimeoutException) as error:
             raise connection_error(error, self.url) from error
-        if left:
+        if body.left_bytes:
             raise connection_error(
-                httpcore.RemoteProtocolError(f"{left:,} bytes are missing"), self.url
+                httpcore.RemoteProtocolError(f"{body.left_bytes:,} bytes are missing"), self.url
             )
 
     async def read(self, limit_bytes: int) -> bytes:

@@ -1,10 +1,7 @@
-"""Connections of our own below httpx, from which a large body goes straight to where it is written.
+"""Connections of our own below httpx, from which a body goes straight to where it is written.
 
-httpx hands a body on in pieces of 64 kB, each copied four times and carried through a dozen calls
-of Python: five seconds of processor time per gigabyte, where receiving, hashing and writing take
-two. So the head of an answer and small bodies are read by httpx as ever; of a large one, `pour`
-takes the rest from the socket itself. The event loop waits for the bytes; a worker receives, hashes
-and writes what is there, some megabytes at a time, and holds no thread while the network is slow.
+The event loop waits for the bytes; a worker receives, hashes and writes what is there, some
+megabytes at a time, and holds no thread while the network is slow.
 
     stream = answer.extensions["network_stream"]           # a SocketStream
     async for count in stream.pour(blob.write, 250_000_000, timeout_s=30):
@@ -129,16 +126,22 @@ class SocketStream(httpcore.AsyncNetworkStream):
         count_bytes: int,
         *,
         timeout_s: float | None,
+        first: bytes | bytearray = b"",
     ) -> AsyncIterator[int]:
         """Give the next bytes to `write`, in a worker; yields how many each time.
 
-        It ends when `count_bytes` have come, or the peer ends them before.
+        It ends when `count_bytes` have come, or the peer ends them before. `first` are those of
+        them that were received already.
 
         Raises
         ------
         httpcore.ReadError, httpcore.ReadTimeout
             The connection broke, or was silent for `timeout_s`.
         """
+        if first:
+            await in_worker(write, memoryview(first))
+            count_bytes -= len(first)
+            yield len(first)
         buffer = memoryview(bytearray(min(_BUFFER_BYTES, count_bytes)))
         while count_bytes:
             most = min(count_bytes, _TURN_BYTES)
@@ -223,6 +226,8 @@ class SocketStream(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """What httpcore asks: whether an idle connection was closed, and what TLS agreed on."""
         if info == "is_readable":
+            if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+                return True
             poll = select.poll()
             with contextlib.suppress(OSError, ValueError):
                 poll.register(self._socket.fileno(), select.POLLIN)

@@ -35,7 +35,7 @@ from nbdock import settings
 from nbdock.errors import ConnectionFailedError, TransportError
 from nbdock.oci import Digest
 from nbdock.transport.attempts import Attempts
-from nbdock.transport.authorities import usual_context
+from nbdock.transport.authorities import plain_context, usual_context
 from nbdock.transport.download import Downloaded, TransferProgress, download
 from nbdock.transport.pauses import HostPauses
 from nbdock.transport.redacted import origin_of, redacted, split_credentials
@@ -119,7 +119,7 @@ class Transport:
         self._unix_socket = unix_socket
         self._handler = _handler
         self._pauses = HostPauses(_sleep)
-        self._client: httpx.AsyncClient | None = None
+        self._clients: dict[str, httpx.AsyncClient] = {}
         self._entered = False
 
     async def __aenter__(self) -> Self:
@@ -133,8 +133,8 @@ class Transport:
         trace: TracebackType | None,
     ) -> None:
         self._entered = False
-        client, self._client = self._client, None
-        if client is not None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
             await client.aclose()
 
     @contextlib.asynccontextmanager
@@ -339,10 +339,11 @@ class Transport:
         headers: dict[str, str],
         content: bytes | AsyncIterable[bytes] | None,
     ) -> Response:
-        import httpx
+        from nbdock.transport.http import httpx
 
-        await self._pauses.wait(origin_of(url)[1])
-        client = self._open_client()
+        scheme, host, _ = origin_of(url)
+        await self._pauses.wait(host)
+        client = self._open_client(scheme)
         try:
             request = client.build_request(method, url, headers=headers, content=content)
             return Response(await client.send(request, stream=True))
@@ -353,15 +354,16 @@ class Transport:
         except httpx.HTTPError as error:
             raise connection_error(error, url) from error
 
-    def _open_client(self) -> httpx.AsyncClient:
-        """The client, made with the first request: reading the authorities' file takes a while."""
-        if self._client is not None:
-            return self._client
+    def _open_client(self, scheme: str) -> httpx.AsyncClient:
+        """The client for a scheme, made with its first request."""
+        if scheme in self._clients:
+            return self._clients[scheme]
         if not self._entered:
             raise RuntimeError("a Transport is used inside `async with Transport(...)`")
-        import httpx
+        from nbdock.transport.http import httpx
 
-        context = self._tls_context()
+        # Not for plain http: reading the authorities' file takes longer than a small request.
+        context = plain_context() if scheme == "http" else self._tls_context()
         limits = httpx.Limits(
             max_connections=self.limits.connections,
             max_keepalive_connections=self.limits.connections,
@@ -369,7 +371,9 @@ class Transport:
         )
         handler = self._handler
         if handler is None and self._unix_socket is not None:
-            handler = httpx.AsyncHTTPTransport(uds=os.fspath(self._unix_socket), limits=limits)
+            handler = httpx.AsyncHTTPTransport(
+                uds=os.fspath(self._unix_socket), limits=limits, verify=context
+            )
         mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
         if handler is None:
             for pattern, proxy in self._proxies.items():
@@ -379,7 +383,7 @@ class Transport:
                     else None
                 )
         try:
-            self._client = httpx.AsyncClient(
+            client = httpx.AsyncClient(
                 verify=context,
                 http1=True,
                 http2=False,
@@ -400,8 +404,9 @@ class Transport:
         if self._guard is not None:
             from nbdock.transport.guarded import guard_connections
 
-            guard_connections(self._client, self._guard)
-        return self._client
+            guard_connections(client, self._guard)
+        self._clients[scheme] = client
+        return client
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is not None:

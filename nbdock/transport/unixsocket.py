@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-import httpx
-
 from nbdock import settings
 from nbdock.errors import ConnectionFailedError, HttpStatusError
+from nbdock.transport.authorities import plain_context
+from nbdock.transport.http import httpx
 
 __all__ = ["UnixSocket"]
 
@@ -37,7 +37,7 @@ class UnixSocket:
         # An engine unpacks before it answers, so only connecting and sending are bounded.
         timeout = httpx.Timeout(silence_s, read=None)
         headers = {"content-type": "application/x-tar"} if body is not None else {}
-        transport = httpx.AsyncHTTPTransport(uds=self.path)
+        transport = httpx.AsyncHTTPTransport(uds=self.path, verify=plain_context())
         try:
             async with (
                 httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False) as client,

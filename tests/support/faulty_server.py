@@ -77,6 +77,7 @@ class FaultyServer:
         self.root: Path | None = None
         self.connections_now = 0
         self.connections_most = 0
+        self.connections_made = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
@@ -116,6 +117,7 @@ class FaultyServer:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.connections_made += 1
         self.connections_now += 1
         self.connections_most = max(self.connections_most, self.connections_now)
         try:

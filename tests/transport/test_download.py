@@ -307,6 +307,62 @@ async def test_a_head_and_the_first_bytes_in_one_packet(
         goal.unlink()
 
 
+@pytest.mark.parametrize("first", [0, 1, 65_536])
+async def test_a_connection_serves_one_download_after_the_other(
+    server: FaultyServer, transport: Transport, goal: Path, first: int
+) -> None:
+    bodies = [DATA, b"", b"small", DATA[: 1 << 20], DATA[:first]]
+    for number, body in enumerate(bodies):
+        server.script(f"/{number}", content(body))
+    for number, body in enumerate(bodies * 2):
+        await transport.download(server.url(f"/{number % len(bodies)}"), goal)
+        assert goal.read_bytes() == body
+    assert server.connections_made == 1
+
+
+@pytest.mark.parametrize("connections", ["sockets", "TLS"], indirect=True)
+@pytest.mark.parametrize("body", [DATA, DATA[:1000]])
+async def test_what_follows_a_body_is_not_taken_for_an_answer(
+    server: FaultyServer, transport: Transport, goal: Path, body: bytes
+) -> None:
+    """A server, or who sits between, that answers what was not asked yet."""
+
+    async def behave(request: Request, out: Answer) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        await out.send(head + body + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+
+    server.script("/a", behave)
+    server.script("/b", content(b"good"))
+    for _ in range(3):
+        await transport.download(server.url("/a"), goal)
+        assert goal.read_bytes() == body
+        await transport.download(server.url("/b"), goal)
+        assert goal.read_bytes() == b"good"
+
+
+async def test_a_server_that_hangs_up_after_each_body(
+    server: FaultyServer, transport: Transport, goal: Path
+) -> None:
+    async def behave(request: Request, out: Answer) -> None:
+        await out.head(200, {"Content-Length": len(DATA), "Connection": "close"})
+        await out.send(DATA)
+        out.hang_up()
+
+    server.script("/a", behave)
+    for _ in range(3):
+        await transport.download(server.url("/a"), goal, sha256=SHA256)
+    assert (server.connections_made, len(server.requests)) == (3, 3)
+
+
+async def test_our_own_connections_are_not_read_through_httpx(
+    connections: str, server: FaultyServer, transport: Transport
+) -> None:
+    """That would be the same but slower; another version of httpx or h11 may bring it about."""
+    server.script("/a", content(DATA))
+    async with transport.stream("GET", server.url("/a")) as response:
+        assert response.is_pourable == (connections != "httpx")
+
+
 async def test_a_length_means_nothing_in_chunks(
     server: FaultyServer, transport: Transport, goal: Path
 ) -> None:
