@@ -178,10 +178,10 @@ class RangeContent:
     Attributes
     ----------
     file
-        A path, or the descriptor of a file that stays open.
+        A path, or a file that stays open.
     """
 
-    file: bytes | int
+    file: bytes | BinaryIO
     offset: int
     size_bytes: int
 
@@ -195,7 +195,7 @@ class RangeContent:
         """
         at, left = self.offset, self.size_bytes
         buffer = memoryview(bytearray(min(left, _PIECE_BYTES)))
-        descriptor = self.file if isinstance(self.file, int) else _open(self.file)
+        descriptor = _open(self.file) if isinstance(self.file, bytes) else self.file.fileno()
         try:
             while left:
                 count = os.preadv(descriptor, (buffer[:left],), at)
@@ -205,7 +205,7 @@ class RangeContent:
                 left -= count
                 yield buffer[:count]
         finally:
-            if descriptor != self.file:
+            if isinstance(self.file, bytes):
                 os.close(descriptor)
 
     def close(self) -> None:
@@ -218,13 +218,12 @@ class FileSource:
     __slots__ = ("_base", "_descriptor", "_file", "_size", "_window", "_window_at", "offset")
 
     def __init__(self, file: bytes | BinaryIO) -> None:
-        self._file: bytes | int
+        self._file = file
         if isinstance(file, bytes):
-            self._file = file
             self._descriptor = _open(file)
             self._base = 0
         else:
-            self._file = self._descriptor = file.fileno()
+            self._descriptor = file.fileno()
             self._base = file.tell()
         self._size = os.fstat(self._descriptor).st_size - self._base
         self._window = b""
@@ -260,7 +259,7 @@ class FileSource:
 
     def close(self) -> None:
         """Close the file, if it was given by its path."""
-        if self._descriptor != self._file:
+        if isinstance(self._file, bytes):
             os.close(self._descriptor)
 
 

@@ -67,7 +67,8 @@ def read_tar(
         A binary file object, a path, or the archive in pieces. From a path, contents can be read
         at any time and again; from anything else once, before the next entry is asked for.
     random_access
-        For a file object that is a real file: read it by offset, as from a path. It must stay open.
+        For a file object that is a real file: read it by offset, as from a path. It must stay open
+        as long as contents are read; they hold on to it.
     unknown
         Whether a type that nobody defined is an error or left out.
     end_required
