@@ -61,11 +61,13 @@ if TYPE_CHECKING:
     from nbdock.settings import configure
     from nbdock.tables import (
         doctor,
+        efficiency,
         file_table,
         index_table,
         layer_table,
         package_table,
         registry_table,
+        waste_table,
     )
 
 __version__ = "0.1.0"
@@ -89,6 +91,7 @@ __all__ = [
     "configure",
     "directory",
     "doctor",
+    "efficiency",
     "errors",
     "export_image",
     "fake_nss",
@@ -114,6 +117,7 @@ __all__ = [
     "stream_nix_shell_image",
     "text_file",
     "usr_bin_env",
+    "waste_table",
 ]
 
 _ROOMS = {
@@ -129,7 +133,8 @@ _ROOMS = {
     ),
     "nbdock.layering": ("LayerPlan", "planners"),
     "nbdock.tables": (
-        "layer_table", "file_table", "package_table", "registry_table", "index_table", "doctor",
+        "layer_table", "file_table", "package_table", "waste_table", "efficiency",
+        "registry_table", "index_table", "doctor",
     ),
     "nbdock.jobs": ("Job",),
     "nbdock.errors": ("NbdockError",),

@@ -5,14 +5,18 @@ from nbdock.tables.files import file_table
 from nbdock.tables.layers import layer_table
 from nbdock.tables.packages import package_table
 from nbdock.tables.registries import index_table, registry_table
+from nbdock.tables.waste import Efficiency, efficiency, waste_table
 
 __all__ = [
     "CheckedPart",
+    "Efficiency",
     "check_parts",
     "doctor",
+    "efficiency",
     "file_table",
     "index_table",
     "layer_table",
     "package_table",
     "registry_table",
+    "waste_table",
 ]

@@ -176,7 +176,7 @@ class _State:
         self._clear(paths[over] + 1, self._end[paths[over]], rows[over], Reason.REPLACED)
         marks, cause = self._marks_above(paths, rows)
         there = self.seen[marks]
-        gone = (there >= 0) & (self.kinds[there] != Kind.DIRECTORY)
+        gone = (there >= 0) & (self.kinds[there] != Kind.DIRECTORY) & ~np.isin(marks, paths)
         self._hide(there[gone], cause[gone], Reason.REPLACED)
         self.seen[marks[gone]] = -1
         # Of the layer itself, what comes later wins.

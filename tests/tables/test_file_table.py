@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from support import oracles, plain_images
+from support.layers import directory, file, hardlink, make_image, member, symlink, tar
 
 import nbdock
 from nbdock import concurrency
-from nbdock.content import BlobStore
 from nbdock.errors import ArchiveError, ArgumentTypeError, BlobNotFoundError, ImageNotFoundError
 from nbdock.images import Image
-from nbdock.oci import Descriptor, Digest, ImageConfig, Manifest, MediaType
+from nbdock.oci import Descriptor, MediaType
 
 COLUMNS = {
     "layer": "int16", "path": "str", "kind": "category", "mode": "uint16", "uid": "int64",
@@ -34,63 +32,27 @@ KINDS = {
 }  # fmt: skip
 
 
-def member(name: str | bytes, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **facts: object):
-    text = name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
-    info = tarfile.TarInfo(text)
-    info.type, info.size, info.mode = kind, len(data), 0o755 if kind == tarfile.DIRTYPE else 0o644
-    for key, value in facts.items():
-        setattr(info, key, value)
-    return info, data
-
-
-def tar(members: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for info, data in members:
-            archive.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def make_image(layers: list[bytes], *, compressed: bool = False, plain: bool = True) -> Image:
-    """An image whose layers are in the store, as tars and compressed as asked for."""
-    store = BlobStore.default()
-    made = []
-    for data in layers:
-        blob = gzip.compress(data, mtime=0) if compressed else data
-        if plain:
-            store.add(data)
-        kind = MediaType.OCI_LAYER_GZIP if compressed else MediaType.OCI_LAYER
-        made.append(Descriptor(kind, store.add(blob), len(blob)))
-    config = ImageConfig("amd64", "linux", diff_ids=tuple(Digest.of(d) for d in layers))
-    text = config.to_bytes()
-    manifest = Manifest(
-        config=Descriptor(MediaType.OCI_CONFIG, store.add(text), len(text)), layers=tuple(made)
-    )
-    store.add(manifest.to_bytes())
-    return Image(store, manifest.descriptor(), "x", "1")
-
-
 def dtypes(table: pd.DataFrame) -> dict[str, str]:
     return {name: str(dtype) for name, dtype in table.dtypes.items()}
 
 
 BASE = [
-    member("etc", tarfile.DIRTYPE, mtime=1_700_000_000),
-    member("etc/motd", data=b"hello", uid=7, gid=8, mode=0o4640, mtime=1_700_000_000.25),
-    member("etc/again", tarfile.LNKTYPE, linkname="etc/motd"),
-    member("etc/link", tarfile.SYMTYPE, linkname="../etc/motd"),
+    directory("etc", mtime=1_700_000_000),
+    file("etc/motd", data=b"hello", uid=7, gid=8, mode=0o4640, mtime=1_700_000_000.25),
+    hardlink("etc/again", "etc/motd"),
+    symlink("etc/link", "../etc/motd"),
     member("dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3),
     member("dev/sda", tarfile.BLKTYPE, devmajor=8, devminor=0),
     member("run/pipe", tarfile.FIFOTYPE),
-    member(b"bad\xff name", data=b"x" * 5000),
-    member("späß/日本", data=b""),
+    file(b"bad\xff name", data=b"x" * 5000),
+    file("späß/日本", data=b""),
 ]
 TOP = [
-    member("etc", tarfile.DIRTYPE, mtime=1_700_000_000),
-    member("etc/motd", data=b"hello!", mtime=5),
-    member("etc/.wh.link"),
-    member("run/.wh..wh..opq"),
-    member("new", data=b"new"),
+    directory("etc", mtime=1_700_000_000),
+    file("etc/motd", data=b"hello!", mtime=5),
+    file("etc/.wh.link"),
+    file("run/.wh..wh..opq"),
+    file("new", data=b"new"),
 ]
 
 
@@ -138,8 +100,8 @@ def test_what_a_layer_changes(nbdock_home) -> None:
 
 
 def test_files_that_were_not_hashed_are_not_known_to_be_the_same(nbdock_home) -> None:
-    layer = tar([member("a", data=b"1"), member("d", tarfile.DIRTYPE)])
-    other = tar([member("a", data=b"1"), member("d", tarfile.DIRTYPE), member("b")])
+    layer = tar([file("a", data=b"1"), directory("d")])
+    other = tar([file("a", data=b"1"), directory("d"), file("b")])
     image = make_image([layer, other])
     table = nbdock.file_table(image, hashes=False)
     assert dtypes(table) == COLUMNS
@@ -229,10 +191,10 @@ def test_a_layer_that_is_gone_or_broken_is_one_clear_error(nbdock_home) -> None:
 def test_numbers_and_times_that_no_system_has(nbdock_home) -> None:
     layer = tar(
         [
-            member("far", mtime=1e300),
-            member("old", mtime=-1e12),
-            member("huge", uid=2**70),
-            member("y1", mtime=-62135596800),
+            file("far", mtime=1e300),
+            file("old", mtime=-1e12),
+            file("huge", uid=2**70),
+            file("y1", mtime=-62135596800),
         ]
     )
     table = nbdock.file_table(make_image([layer])).set_index("path")
@@ -244,7 +206,7 @@ def test_numbers_and_times_that_no_system_has(nbdock_home) -> None:
 
 def test_a_sparse_file_of_holes_takes_no_time(nbdock_home) -> None:
     # 4 TB of holes in a kilobyte: more than the files of a layer may hold.
-    info, _ = member("holes")
+    info, _ = file("holes")
     info.pax_headers = {
         "GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "holes",
         "GNU.sparse.size": str(1 << 42), "GNU.sparse.map": "",
@@ -254,7 +216,7 @@ def test_a_sparse_file_of_holes_takes_no_time(nbdock_home) -> None:
 
 
 def test_what_is_visible_is_what_umoci_unpacks(nbdock_home, tmp_path) -> None:
-    top = [member("etc/motd", data=b"new"), member("etc/.wh.link"), member("run/.wh..wh..opq")]
+    top = [file("etc/motd", data=b"new"), file("etc/.wh.link"), file("run/.wh..wh..opq")]
     base = [m for m in BASE if not m[0].name.startswith(("dev", "bad"))]
     path = plain_images.write_docker_archive(
         tmp_path / "x.tar", name="x:1", layers=[tar(base), tar(top)]
