@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -133,7 +132,10 @@ def _has_module(name: str) -> bool:
 
 
 def _version(name: str) -> str:
+    # Imported here: every build imports this module, and only the doctor asks.
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return ""
