@@ -1,7 +1,7 @@
 """What this side and a guest say to each other, and how little of it is believed.
 
-A job is a header, which is a script for the guest's shell with every value quoted, and the script
-that people wrote. What comes back are lines (`guest/agent.sh` lists them). Commands run as root
+A job is a header: a script for the guest's shell with every value quoted, the script that people
+wrote among them. What comes back are lines (`guest/agent.sh` lists them). Commands run as root
 there, so any of it may be a lie, endless, or no text: it is bounded, and judged line by line.
 
     >>> parse_line(b"EXIT 1 0 1 7")
@@ -51,7 +51,7 @@ class Job:
         return DiskFormat.TAR in (*self.layers, *self.around)
 
     def encode(self) -> bytes:
-        """The bytes for the control port: a line, the header, the script.
+        """The bytes for the control port: a line, and the header.
 
         Raises
         ------
@@ -62,13 +62,15 @@ class Job:
         path = f"{DEFAULT_PATH}:{OWN_PROGRAMS}" if self.script else DEFAULT_PATH
         environment = {"PATH": path, **self.environment}
         lines = [
+            b"script=" + _quoted(self.script),
             *(
-                name.encode() + b"=" + _quoted(value)
+                name.encode() + b"=" + _quoted(os.fsencode(value))
                 for name, value in {
                     "epoch": str(int(time.time())),
                     "seed": os.urandom(64).hex(),
                     "layers": " ".join(disk.value for disk in self.layers),
                     "around": " ".join(disk.value for disk in self.around),
+                    "places": " ".join(map(str, range(2, 2 + len(self.layers) + len(self.around)))),
                     "unpack": "yes" if self.unpacks else "",
                     "root": self.root,
                     "send": self.send,
@@ -80,23 +82,25 @@ class Job:
             b" ".join(
                 (
                     b'go() { exec "$@" /dev/.nbdock/bin/busybox env -i "HOME=$home"',
-                    *(_quoted(f"{name}={value}") for name, value in environment.items()),
+                    *(
+                        _quoted(os.fsencode(f"{name}={value}"))
+                        for name, value in environment.items()
+                    ),
                     b"$program",
-                    *map(_quoted, self.command),
+                    *(_quoted(os.fsencode(word)) for word in self.command),
                     b"; }",
                 )
             ),
         ]
         header = b"\n".join(lines) + b"\n"
-        return b"JOB %s %d %d\n%s%s" % (
-            self.nonce.encode(), len(header), len(self.script), header, self.script,
-        )  # fmt: skip
+        return b"JOB %s %d\n%s" % (self.nonce.encode(), len(header), header)
 
 
-def _quoted(value: str) -> bytes:
-    data = os.fsencode(value)
+def _quoted(data: bytes) -> bytes:
     if b"\0" in data:
-        raise ArgumentTypeError(f"{value!r} has a NUL, which no program can be given.")
+        raise ArgumentTypeError(
+            f"{data[:80]!r} has a NUL, which no program or script can be given."
+        )
     return b"'" + data.replace(b"'", b"'\\''") + b"'"
 
 

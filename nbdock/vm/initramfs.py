@@ -10,7 +10,7 @@ booted guest was made of.
 In the guest: ``/init`` (`guest/init.sh`) loads ``/nbdock/modules`` in order and becomes
 ``/nbdock/agent``; ``/nbdock/late`` has the modules that are not loaded at boot; ``/nbdock/tools``
 has the programs, which commands see as ``/dev/.nbdock``, their ``/dev`` being ``/nbdock/dev``;
-``/nbdock/mounts`` and ``/nbdock/around`` have the places for mounts that a root may lack.
+``/layers/mounts`` and ``/layers/around`` have the places for mounts that a root may lack.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ _APPLETS: Final = (
 )  # fmt: skip
 _GNU: Final = ("bash", "tar")
 _FOLDERS: Final = (
-    "dev", "nbdock", "nbdock/around", "nbdock/around/bin", "nbdock/around/build",
-    "nbdock/around/dev", "nbdock/around/proc", "nbdock/around/sys", "nbdock/around/usr",
-    "nbdock/around/usr/bin", "nbdock/dev", "nbdock/dev/.nbdock", "nbdock/dev/mqueue",
-    "nbdock/dev/pts", "nbdock/dev/shm", "nbdock/late", "nbdock/modules", "nbdock/mounts",
-    "nbdock/mounts/dev", "nbdock/mounts/proc", "nbdock/mounts/sys", "nbdock/tools",
-    "nbdock/tools/bin", "proc", "root", "run", "sys", "tmp",
+    "dev", "layers", "layers/around", "layers/around/bin", "layers/around/build",
+    "layers/around/dev", "layers/around/proc", "layers/around/sys", "layers/around/usr",
+    "layers/around/usr/bin", "layers/changes", "layers/mounts", "layers/mounts/dev",
+    "layers/mounts/proc", "layers/mounts/sys", "layers/none", "nbdock", "nbdock/dev",
+    "nbdock/dev/.nbdock", "nbdock/dev/mqueue", "nbdock/dev/pts", "nbdock/dev/shm", "nbdock/late",
+    "nbdock/modules", "nbdock/tools", "nbdock/tools/bin", "proc", "root", "root-of-commands", "run",
+    "scratch", "sent", "sys", "tmp", "tree", "unpacked",
 )  # fmt: skip
 _LINKS: Final = {
-    "bin": "nbdock/tools/bin", "nbdock/around/bin/sh": "/dev/.nbdock/bin/sh",
-    "nbdock/around/usr/bin/env": "/dev/.nbdock/bin/env", "nbdock/dev/fd": "/proc/self/fd",
+    "bin": "nbdock/tools/bin", "layers/around/bin/sh": "/dev/.nbdock/bin/sh",
+    "layers/around/usr/bin/env": "/dev/.nbdock/bin/env", "nbdock/dev/fd": "/proc/self/fd",
     "nbdock/dev/ptmx": "pts/ptmx", "nbdock/dev/stdin": "/proc/self/fd/0",
     "nbdock/dev/stdout": "/proc/self/fd/1", "nbdock/dev/stderr": "/proc/self/fd/2",
 }  # fmt: skip
@@ -115,7 +116,10 @@ def initramfs_entries(
     """What is in the initramfs, parents before children."""
     for folder in _FOLDERS:
         yield Entry(folder.encode(), EntryKind.DIRECTORY, 0o755)
-    yield Entry(b"nbdock/around/tmp", EntryKind.DIRECTORY, 0o1777)
+    yield Entry(b"layers/around/tmp", EntryKind.DIRECTORY, 0o1777)
+    yield Entry(b"run/log", EntryKind.FIFO, 0o666)
+    yield _file("nbdock/dev/.nbdock.said", b"", 0o666)
+    yield _file("nbdock/tools/script", b"", 0o755)
     for path, target in _LINKS.items():
         yield Entry(path.encode(), EntryKind.SYMLINK, 0o777, linkname=target.encode())
     for path, (major, minor) in _DEVICES.items():

@@ -102,7 +102,8 @@ class MachineSpec:
         # so nothing is believed to be random until the generator is plugged in.
         return (
             f"console={_CONSOLES[self.kernel.machine]} quiet panic=-1 oops=panic "
-            "cryptomgr.notests scsi_mod.scan=manual random.trust_cpu=off random.trust_bootloader=off"
+            "cryptomgr.notests scsi_mod.scan=manual "
+            "random.trust_cpu=off random.trust_bootloader=off"
         )
 
 

@@ -4,7 +4,7 @@
 # On the control port, in lines:
 #   guest  READY RELEASE ENTROPY_BITS
 #   host   HELLO                                 and the guest says again that it is ready
-#   host   JOB NONCE HEADER_BYTES SCRIPT_BYTES   and then the header and the script
+#   host   JOB NONCE HEADER_BYTES                and then the header
 #   guest  START
 #   guest  EXIT CODE MEMORY_KILLS [CODE LINE]    and NONCE on the log port, behind all there was
 #   guest  SENT BYTES                            of the tar on the data port, if one was asked for
@@ -33,8 +33,8 @@ disk_of() {
     disk=/dev/${2##*/}
     [ -b "$disk" ] && return
     tries=$((tries + 1))
-    [ $tries -lt 4000 ] || fail DISK "The disk $1 did not come."
-    usleep 2500
+    [ $tries -lt 20000 ] || fail DISK "The disk $1 did not come."
+    read -r -t 0.003 _ <&5 # a pause without a process
   done
 }
 
@@ -45,7 +45,6 @@ add_layers() {
   number=$1
   shift
   for kind; do
-    mkdir "/layers/$number"
     disk_of "$number"
     if [ "$kind" = tar ]; then
       mkdir "/unpacked/$number" && mount -o bind "/unpacked/$number" "/layers/$number" &&
@@ -90,45 +89,32 @@ gnu() {
   "$tool" "$@"
 }
 
-# How many processes the kernel has killed for their memory.
-memory_kills() {
-  while read -r name count; do
-    [ "$name" = oom_kill ] && echo "$count" && return
-  done </proc/vmstat
-  echo 0
-}
-
 until [ -c /dev/vport0p3 ]; do usleep 2500; done
-exec 3<>/dev/vport0p1 4>/dev/vport0p2
+exec 3<>/dev/vport0p1 4>/dev/vport0p2 5<>/run/log
 read -r release </proc/sys/kernel/osrelease
 # (A number of the kernel's is read whole, or it is cut off behind its first digit.)
 echo "READY $release $(cat /proc/sys/kernel/random/entropy_avail)" >&3
 
 # A snapshot of this guest goes on from here.
-while read -r word nonce header_bytes script_bytes <&3 && [ "$word" = HELLO ]; do
+while read -r word nonce header_bytes <&3 && [ "$word" = HELLO ]; do
   echo "READY $release 0" >&3
 done
 [ "$word" = JOB ] || fail PROTOCOL "That is no job: $word"
 dd bs="$header_bytes" count=1 iflag=fullblock of=/nbdock/tools/header <&3 2>/dev/null
-if [ "$script_bytes" -gt 0 ]; then
-  dd bs="$script_bytes" count=1 iflag=fullblock of=/nbdock/tools/script <&3 2>/dev/null
-  chmod 755 /nbdock/tools/script
-fi
 . /nbdock/tools/header
+printf %s "$script" >/nbdock/tools/script
 date -s "@$epoch" >/dev/null
 echo "$seed" >/dev/urandom
 for module in /nbdock/late/*.ko; do
   [ ! -e "$module" ] || insmod "$module" || echo "nbdock: $module was not loaded"
-done
+done &
+late=$!
 
 for host in /sys/class/scsi_host/*; do echo "0 0 -" >"$host/scan"; done
-mkdir /layers /unpacked /scratch /tree /root-of-commands
 mount_disk 0 /scratch
 [ -z "$unpack" ] || mount_disk 1 /unpacked
 cd /layers
-mkdir none mounts around
-mount -o bind /nbdock/mounts mounts
-mount -o bind /nbdock/around around
+[ -z "$places" ] || mkdir $places
 add_layers 2 $layers
 layers_alone=${lowers}none
 if [ "$root" = merged ]; then
@@ -153,15 +139,12 @@ for place in dev sys; do
 done
 mount -o rbind /nbdock/dev "$root/dev"
 mount -t sysfs -o ro sys "$root/sys"
->/nbdock/dev/.nbdock.said
-chmod 666 /nbdock/dev/.nbdock.said
-mkfifo -m 666 /run/log
+wait $late
 echo "START" >&3
 
 code=0
 if [ -n "$program" ]; then
   echo -1000 >/proc/self/oom_score_adj
-  exec 5<>/run/log
   cat </run/log >&4 5>&- &
   reader=$!
   # A space of processes of its own: it ends with the first of them, and nothing stays behind.
@@ -175,15 +158,19 @@ read -r said </nbdock/dev/.nbdock.said
 case $said in
 FAILED*) fail "${said#FAILED }" ;;
 esac
+kills=0
+while read -r fact count; do
+  [ "$fact" != oom_kill ] || kills=$count
+done </proc/vmstat
 printf %s "$nonce" >&4
-echo "EXIT $code $(memory_kills) $said" >&3
+echo "EXIT $code $kills $said" >&3
 
 if [ "$code" = 0 ] && [ "$send" != nothing ]; then
   folder=/scratch/changes
   if [ "$send" = tree ]; then
     # The same layers with what was written above them, and without the places for mounts.
     umount -l "$root" && umount -l /tree 2>/dev/null
-    mkdir /sent /layers/changes && mount -o bind /scratch/changes /layers/changes &&
+    mount -o bind /scratch/changes /layers/changes &&
       cd /layers &&
       mount -t overlay -o "ro,lowerdir=changes:$layers_alone,$overlay_options" overlay /sent ||
       fail DISK "The tree cannot be mounted."

@@ -62,7 +62,9 @@ mkdir -p -- "$directory" && cd -- "$directory" ||
 
 # What stands in for an interpreter that the root lacks: the guest's own.
 own_shell="$tools/bin/busybox sh"
-[ ! -e $tools/bin/bash ] || own_shell=$tools/bin/bash
+loader=
+[ ! -e $tools/ld.so ] || loader="$tools/ld.so --library-path $tools --inhibit-cache"
+[ ! -e $tools/bash ] || own_shell="$loader $tools/bash"
 hook="BASH_ENV=$tools/hook"
 
 set -f
@@ -88,7 +90,7 @@ if [ "$program" = script ]; then
   *)
     if [ -x /bin/bash ]; then
       program="$hook /bin/bash -e $tools/script"
-    elif [ -e $tools/bin/bash ]; then
+    elif [ -e $tools/bash ]; then
       program="$hook $own_shell -e $tools/script"
     elif [ -x /bin/sh ]; then
       program="/bin/sh -e $tools/script"
@@ -103,7 +105,6 @@ fi
 
 set --
 if [ -n "$user" ]; then
-  set -- $tools/chroot "--userspec=+$uid:+$gid" "--groups=$groups" --skip-chdir /
-  [ ! -e $tools/ld.so ] || set -- $tools/ld.so --library-path $tools --inhibit-cache "$@"
+  set -- $loader $tools/chroot "--userspec=+$uid:+$gid" "--groups=$groups" --skip-chdir /
 fi
 go "$@"
