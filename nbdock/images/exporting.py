@@ -7,6 +7,9 @@ extended attributes and devices are the layers' own. Only the headers of the lay
 the tree; contents go straight from the places where they lie in the layers' tars into the new one,
 so nothing is unpacked, no root is needed, and a large file costs no memory.
 
+`in_vm` has the kernel of a virtual machine overlay the layers instead, as dockerTools does. The tar
+is the same, byte for byte; that is what it is for.
+
     >>> import nbdock
     >>> image = nbdock.concurrency.run(
     ...     nbdock.build_image("motd", contents=nbdock.text_file("etc/motd", "hello"))
@@ -23,15 +26,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import io
 import os
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from nbdock.concurrency import in_stoppable_worker, in_worker
 from nbdock.content import BlobStore
-from nbdock.errors import ArgumentTypeError, UnavailableError
-from nbdock.filetree import TarWriter, Tree
+from nbdock.errors import ArgumentTypeError
+from nbdock.filetree import Entry, EntryKind, TarWriter, Tree, overlay, read_tar
 from nbdock.images.arguments import checked, expect
 from nbdock.images.base import base_image
 from nbdock.images.image import Image
@@ -41,6 +46,8 @@ from nbdock.packages import Progress
 from nbdock.showing import watched
 
 __all__ = ["RootFilesystem", "export_image"]
+
+_OVERLAYS = "trusted.overlay."
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -54,7 +61,7 @@ class RootFilesystem:
     image
         The image whose layers hold the contents.
     tree
-        Paths and entries; contents are read from the image's store when asked for.
+        Paths and entries; contents are read when asked for.
     """
 
     name: str
@@ -149,8 +156,26 @@ class RootFilesystem:
                     progress("Exporting", min(done, total), total)
 
             tar = TarWriter(sink)
-            tar.write(self.tree.entries(), prefix=b"./")
+            tar.write(map(_exported, self.tree.entries()), prefix=b"./")
             tar.finish()
+
+
+def _exported(entry: Entry) -> Entry:
+    """An entry as a file system would give it back, and so as ``docker export`` has it.
+
+    Owners are numbers, times whole seconds, the modes of symlinks mean nothing, and what the
+    overlay file system notes for itself is not of the image.
+    """
+    changes: dict[str, Any] = {}
+    if entry.uname or entry.gname:
+        changes |= {"uname": "", "gname": ""}
+    if type(entry.mtime) is not int:
+        changes["mtime"] = int(entry.mtime)
+    if entry.xattrs and any(name.startswith(_OVERLAYS) for name in entry.xattrs):
+        changes["xattrs"] = {k: v for k, v in entry.xattrs.items() if not k.startswith(_OVERLAYS)}
+    if (entry.target or entry).kind is EntryKind.SYMLINK:
+        changes["mode"] = 0o777
+    return dataclasses.replace(entry, **changes) if changes else entry
 
 
 @checked
@@ -176,9 +201,11 @@ async def export_image(
     name
         What the tar is called, without ``.tar``; by default as the image.
     disk_size
-        Of the virtual machine that dockerTools needs for this. Not used. MiB.
+        Of the virtual machine, if there is one: the disk that holds what it writes. MiB.
     in_vm
-        Let a virtual machine overlay the layers. Not built yet; the result is the same without.
+        Let a virtual machine overlay the layers. The tar is the same, but that a FIFO or device
+        with two names becomes two, and times before 1970 or after 2106 the nearest; it takes
+        longer.
     store
         Where an archive is read into; by default the store under `settings.home`.
     progress
@@ -197,8 +224,8 @@ async def export_image(
         No such image.
     ArchiveError
         A layer that is damaged, has names that lead outside, or hardlinks to nothing.
-    UnavailableError
-        `in_vm` was given.
+    UnavailableError, VmError
+        With `in_vm`: this machine lacks what it takes, or the virtual machine failed.
     """
     for argument, value in (
         ("from_image_name", from_image_name),
@@ -212,12 +239,6 @@ async def export_image(
             raise ArgumentTypeError(f"name is no name for a file: {name!r}.", argument="name")
     expect("disk_size", disk_size, int, what="a number of MiB")
     expect("in_vm", in_vm, bool, what="true or false")
-    if in_vm:
-        raise UnavailableError(
-            "inVm needs a virtual machine, which this version of nbdock does not have yet.",
-            argument="in_vm",
-            hint="Leave it out: the files are the same without.",
-        )
     image = await base_image(
         from_image, name=from_image_name, tag=from_image_tag, store=store or BlobStore.default()
     )
@@ -227,8 +248,41 @@ async def export_image(
             argument="from_image",
             hint='Give an image, for example nbdock.load_image("base.tar").',
         )
+    called = (name or image.name or image.id.hex).rpartition("/")[2].removesuffix(".tar")
+    if in_vm:
+        return await _overlaid_in_vm(image, called, disk_size, progress)
     if progress:
         progress("Reading layers", 0, 0)
-    tree = await in_worker(image_tree, image)
-    called = (name or image.name or image.id.hex).rpartition("/")[2]
-    return RootFilesystem(called.removesuffix(".tar"), image, tree)
+    return RootFilesystem(called, image, await in_worker(image_tree, image))
+
+
+async def _overlaid_in_vm(
+    image: Image, name: str, disk_mib: int, progress: Progress | None
+) -> RootFilesystem:
+    """The files of an image as the kernel of a virtual machine overlays its layers."""
+    from nbdock.images.layerdisks import image_disks
+    from nbdock.vm import GuestTask, run_guest
+
+    disks = await image_disks(image, progress=progress)
+    task = GuestTask(layers=disks, send="tree", disk_mib=disk_mib)
+    async with run_guest(task, progress=progress) as result:
+        assert result.tar_path is not None  # nothing is run that could fail
+        return RootFilesystem(name, image, await in_worker(_sent_tree, result.tar_path, image))
+
+
+class _UnnamedFile(io.FileIO):
+    """A file that is gone with the last content that lies in it."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _sent_tree(tar_path: str, image: Image) -> Tree:
+    """What a guest sent, with the root that the layers have: a guest has one of its own."""
+    file = _UnnamedFile(tar_path)
+    sent = (entry for entry in read_tar(file, random_access=True) if entry.path)
+    for position in reversed(range(len(image.layers))):
+        roots = [entry for entry in image.layer_entries(position) if not entry.path]
+        if roots:
+            return overlay([roots, sent])
+    return overlay([sent])

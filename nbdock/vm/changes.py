@@ -5,7 +5,8 @@ by devices and attributes what OCI says by names: a character device 0:0 hides w
 have under its name, ``trusted.overlay.opaque`` all that they have in a directory. Everything else
 is what it is, with owners, modes, extended attributes, hardlinks, devices and any name. Times are
 all set to one: when a script ran must not be seen in what it made. Sockets are not there, as no
-tar can hold them, and marks of the file system (immutable files) neither.
+tar can hold them, and marks of the file system (immutable files) neither; two names of one FIFO or
+device become two of them, as GNU tar has it.
 
     for entry in read_changes(result.tar_path, created=315532800, without=[b"proc", b"dev"]):
         print(entry.path)           # b'etc', b'etc/.wh.motd', b'etc/passwd', ...
@@ -107,11 +108,15 @@ def read_changes(
         if _is_opaque(entry):
             marks.append(opaque_entry(path, mtime=created))
         own.append(entry)
+    made: dict[bytes, Entry] = {}
     for entry in _sorted(own, marks, emptied):
         if entry.path or not _same_root(entry, root):
-            yield dataclasses.replace(
-                entry, mtime=created, uname="", gname="", xattrs=_kept(entry.xattrs)
-            )
+            # A second name is bound to the first as it is in the layer, not as it was in the tar.
+            made[entry.path] = dataclasses.replace(
+                entry, mtime=created, uname="", gname="", xattrs=_kept(entry.xattrs),
+                target=made.get(entry.linkname) if entry.kind is EntryKind.HARDLINK else None,
+            )  # fmt: skip
+            yield made[entry.path]
 
 
 def _unseen(path: bytes, unseen: frozenset[bytes]) -> bytes | None:

@@ -164,7 +164,8 @@ setfattr -n user.note -v 0x00ff0a3d attr/f; setfattr -x user.was attr/f
 setfattr -n trusted.mine -v value attr
 touch attr/ping
 setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 attr/ping
-touch attr/acl; setfacl -m u:70000:r,g:9:rwx attr/acl; mkdir attr/folder; setfacl -d -m u:7:rx attr/folder
+touch attr/acl; setfacl -m u:70000:r,g:9:rwx attr/acl
+mkdir attr/folder; setfacl -d -m u:7:rx attr/folder
 mv opt/keep/1 opt/keep/renamed; mv moved moved-away
 touch tmp/x; rm tmp/x
 chmod 711 .; chown 1:2 .
