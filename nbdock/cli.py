@@ -50,10 +50,10 @@ class _WrongRequest(_Failure):
 
 
 def _where(error: NbdockError) -> str:
-    """The option, URL or file that an error is about, unless its message says so."""
-    argument = getattr(error, "argument", "")
-    places = [f"--{argument.replace('_', '-')}"] if argument in _OPTIONS else []
-    places += [str(getattr(error, name, "") or "") for name in ("url", "path", "socket")]
+    """The URL, file or option that an error is about, unless its message says so."""
+    places = [str(getattr(error, name, "") or "") for name in ("url", "path", "socket")]
+    if error.argument in _OPTIONS:
+        places.append(f"--{error.argument.replace('_', '-')}")
     return next((place for place in places if place and place not in error.message), "")
 
 

@@ -142,12 +142,18 @@ class NbdockError(Exception):
         What happened and where, as one sentence.
     hint
         What to do next, as one sentence; shown after the message.
+
+    Attributes
+    ----------
+    argument
+        Which argument of the call it is about, by its Python name; empty if that is not known.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.argument = ""
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message

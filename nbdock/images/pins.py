@@ -90,8 +90,8 @@ async def archive_digest(image: Image, *, algorithm: str = "sha256") -> Digest:
     return digest
 
 
-async def check_pin(image: Image, pin: Digest) -> None:
-    """Compare an image with its pin.
+async def check_pin(image: Image, pin: Digest, *, argument: str) -> None:
+    """Compare an image with its pin, which was given as `argument`.
 
     Raises
     ------
@@ -107,10 +107,12 @@ async def check_pin(image: Image, pin: Digest) -> None:
         line = f'sha256 = "{format_hash(actual, prefixed=False)}";'
     else:
         line = f'hash = "{format_hash(actual, "sri")}";'
-    raise DigestMismatchError(
+    error = DigestMismatchError(
         f"{image} is not the image that was pinned: its archive has the hash "
         f"{format_hash(actual)}, not {format_hash(pin)}.",
         digest=str(pin),
         actual=str(actual),
         hint=f"If this is the image you want, write {line}",
     )
+    error.argument = argument
+    raise error

@@ -22,10 +22,12 @@ import dataclasses
 import json
 
 from nbdock.content import BlobStore
+from nbdock.errors import NbdockError
 from nbdock.images.arguments import cell_name, checked, expect
 from nbdock.images.image import Image
 from nbdock.images.pins import archive_digest
-from nbdock.images.pulling import PullRequest, fetch_image
+from nbdock.images.pulling import fetch_image
+from nbdock.images.pullrequest import PullRequest, blame
 from nbdock.oci import Digest, Index, Platform
 from nbdock.packages import Progress
 from nbdock.showing import watched
@@ -152,7 +154,15 @@ async def prefetch_image(
     )  # fmt: skip
     expect("tls_verify", tls_verify, bool, what="true or false")
     store = store or BlobStore.default()
-    image, top = await fetch_image(request, store, tls_verify=tls_verify, progress=progress)
+    given = {
+        "image_tag": image_tag, "image_digest": image_digest, "os": os, "arch": arch,
+        "variant": variant,
+    }  # fmt: skip
+    try:
+        image, top = await fetch_image(request, store, tls_verify=tls_verify, progress=progress)
+    except NbdockError as error:
+        blame(error, {name: value for name, value in given.items() if value is not None})
+        raise
     if progress is not None:
         progress("Computing the checksum", 0, 0)
     return PrefetchedImage(

@@ -1,8 +1,6 @@
 """`pull_image`: an image of a registry in the store, and dockerTools' `pullImage`.
 
->>> request = PullRequest.of("nixos/nix", image_tag="1.11", arch="x86_64")
->>> str(request.reference), str(request.platform), request.name, request.tag
-('docker.io/nixos/nix:1.11', 'linux/amd64', 'nixos/nix', '1.11')
+mysql = await pull_image("mysql", image_tag="8")
 
 What is checked, and when. Each blob's size and digest, before it is in the store; the configuration
 against the manifest, before the image has a name; a layer's diff ID when the layer is first
@@ -25,13 +23,10 @@ from nbdock import settings
 from nbdock.concurrency import gather_all, gather_limited, in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import (
-    ArgumentTypeError,
     ContentError,
     DigestMismatchError,
-    InvalidDigestError,
     InvalidManifestError,
-    InvalidPlatformError,
-    InvalidReferenceError,
+    NbdockError,
     PlatformNotFoundError,
 )
 from nbdock.images.arguments import checked, expect
@@ -39,6 +34,7 @@ from nbdock.images.blobsources import remember_sources
 from nbdock.images.image import Image
 from nbdock.images.multiplatform import MultiPlatformImage
 from nbdock.images.pins import check_pin, parse_pin
+from nbdock.images.pullrequest import PullRequest, blame
 from nbdock.oci import (
     Descriptor,
     Digest,
@@ -46,7 +42,6 @@ from nbdock.oci import (
     Index,
     Manifest,
     Platform,
-    Reference,
     compression_of,
     is_config,
 )
@@ -56,141 +51,9 @@ from nbdock.showing import watched
 if TYPE_CHECKING:
     from nbdock.registry import FetchedManifest, RegistryClient
 
-__all__ = ["PullRequest", "fetch_image", "pull_image"]
+__all__ = ["fetch_image", "pull_image"]
 
 _MAX_NESTING = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class PullRequest:
-    """Which image is to be pulled, and what it is to be called here.
-
-    Attributes
-    ----------
-    reference
-        With a digest if one was given, else with a tag.
-    platform
-        What the image is to run on, if there is a choice.
-    is_platform_given
-        Whether somebody asked for this platform, or it is this machine's.
-    given_name
-        The image's name as it was given, without tag and digest.
-    name, tag
-        The final ones.
-    """
-
-    reference: Reference
-    platform: Platform
-    is_platform_given: bool
-    given_name: str
-    name: str
-    tag: str
-
-    @classmethod
-    def of(
-        cls,
-        image_name: object,
-        *,
-        image_digest: object = None,
-        image_tag: object = None,
-        os: object = "linux",
-        arch: object = None,
-        variant: object = None,
-        platform: object = None,
-        final_image_name: object = None,
-        final_image_tag: object = None,
-    ) -> PullRequest:
-        """The request that `pull_image` was called with.
-
-        Raises
-        ------
-        ArgumentTypeError
-            An argument of another type, or none that means an image or platform.
-        """
-        expect("image_name", image_name, str, what="the name of an image")
-        reference = _reference("image_name", str(image_name))
-        typed = str(image_name).partition("@")[0].removesuffix(f":{reference.tag}")
-        if image_digest is not None:
-            given = _digest(image_digest)
-            if reference.digest not in (None, given):
-                raise _contradiction("image_digest", reference.digest, given)
-            reference = reference.with_digest(given)
-        if image_tag is not None:
-            expect("image_tag", image_tag, str, what="a tag")
-            if reference.tag not in (None, image_tag):
-                raise _contradiction("image_tag", reference.tag, image_tag)
-            tagged = _reference("image_tag", f"{reference.name}:{image_tag}")
-            reference = tagged.with_digest(reference.digest)
-        name = typed if final_image_name is None else final_image_name
-        expect("final_image_name", name, str, what="the name of an image")
-        tag = final_image_tag if final_image_tag is not None else reference.tag or "latest"
-        expect("final_image_tag", tag, str, what="a tag")
-        final = _reference("final_image_name", str(name))
-        if final.tag or final.digest:
-            raise ArgumentTypeError(
-                f"finalImageName holds a tag or a digest: {str(name)!r}.",
-                argument="final_image_name",
-                hint="Give the tag as finalImageTag.",
-            )
-        _reference("final_image_tag", f"{final.name}:{tag}")
-        return cls(
-            reference.with_default_tag(),
-            _platform(os, arch, variant, platform),
-            arch is not None or platform is not None,
-            typed,
-            str(name),
-            str(tag),
-        )
-
-
-def _reference(argument: str, text: str) -> Reference:
-    try:
-        return Reference.parse(text)
-    except InvalidReferenceError as error:
-        raise ArgumentTypeError(error.message, argument=argument, hint=error.hint) from error
-
-
-def _digest(value: object) -> Digest:
-    if isinstance(value, Digest):
-        return value
-    expect("image_digest", value, str, what="a digest")
-    try:
-        return Digest.parse(str(value))
-    except InvalidDigestError as error:
-        raise ArgumentTypeError(error.message, argument="image_digest", hint=error.hint) from error
-
-
-def _platform(os: object, arch: object, variant: object, platform: object) -> Platform:
-    if isinstance(platform, Platform):
-        return platform
-    if platform is not None and platform != "all":
-        expect("platform", platform, str, what='a platform such as "linux/arm64", or "all"')
-        return _parse_platform("platform", str(platform))
-    host = Platform.host()
-    expect("os", os, str, what="an operating system")
-    parts = [str(os), host.architecture if arch is None else arch]
-    expect("arch", parts[1], str, what="an architecture")
-    if variant is not None:
-        expect("variant", variant, str, what="a variant such as v7")
-        parts.append(variant)
-    elif arch is None and host.variant:
-        parts.append(host.variant)
-    return _parse_platform("arch", "/".join(map(str, parts)))
-
-
-def _parse_platform(argument: str, text: str) -> Platform:
-    try:
-        return Platform.parse(text)
-    except InvalidPlatformError as error:
-        raise ArgumentTypeError(error.message, argument=argument, hint=error.hint) from error
-
-
-def _contradiction(argument: str, in_name: object, given: object) -> ArgumentTypeError:
-    return ArgumentTypeError(
-        f"image_name says {in_name}, {argument} says {given}.",
-        argument=argument,
-        hint="Give it in one place only.",
-    )
 
 
 @checked
@@ -274,13 +137,17 @@ async def pull_image(
     store = store or BlobStore.default()
     for local in ("store", "progress"):
         arguments.pop(local, None)
-    image, _ = await fetch_image(
-        request, store, every=platform == "all", tls_verify=tls_verify, progress=progress
-    )
+    try:
+        image, _ = await fetch_image(
+            request, store, every=platform == "all", tls_verify=tls_verify, progress=progress
+        )
+    except NbdockError as error:
+        blame(error, arguments)
+        raise
     if pin is not None:
         if progress is not None:
             progress("Computing the checksum", 0, 0)
-        await check_pin(image, pin)
+        await check_pin(image, pin, argument="hash" if sha256 is None else "sha256")
     named = image.index_descriptor if isinstance(image, MultiPlatformImage) else image.descriptor
     await in_worker(store.set_image, image.reference, named)
     return dataclasses.replace(image, arguments=arguments)

@@ -205,7 +205,9 @@ class RegistryClient:
             return unknown
         except NbdockError:
             known = ()
-        if known and reference.digest is None:
+        if known and reference.digest is not None:
+            hint = f"The repository is there, and has tags such as {', '.join(known[-5:])}."
+        elif known:
             close = nearest(reference.tag or "latest", known)
             shown = ", ".join(close or known[-5:])
             hint = f"Did you mean {shown}?" if close else f"Some of its tags: {shown}."

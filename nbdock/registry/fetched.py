@@ -137,10 +137,15 @@ def choose(fetched: FetchedManifest, platform: Platform) -> Descriptor:
         return images[0]
     available = tuple(dict.fromkeys(str(d.platform.normalised()) for d in images if d.platform))
     raise PlatformNotFoundError(
-        f"{fetched.reference} is not there for {platform}.",
+        f"{_as_asked(fetched.reference)} is not there for {platform}.",
         available=available,
         hint=f"It is there for {', '.join(available)}." if available else "It holds no images.",
     )
+
+
+def _as_asked(reference: Reference) -> Reference:
+    """A reference with its tag, if it has one: the digest is what the tag stood for."""
+    return reference.with_digest(None) if reference.tag else reference
 
 
 def _acceptable(platform: Platform) -> Iterator[Platform]:

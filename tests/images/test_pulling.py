@@ -29,7 +29,7 @@ from nbdock.errors import (
     UnknownArgumentError,
 )
 from nbdock.images import Image, MultiPlatformImage
-from nbdock.images.pulling import PullRequest
+from nbdock.images.pullrequest import PullRequest
 from nbdock.oci import Digest, Platform
 
 _numbers = itertools.count()
