@@ -400,6 +400,8 @@ def every_kind() -> list[list[Item]]:
         # The first of three names is another file now, and of the others one is gone.
         [Item("all/one", data=b"another"), Item("all/.wh.two")],
         [Item("all/old", tarfile.DIRTYPE, mode=0o755), Item("all/old/x"), Item("all/.wh.pipe")],
+        # What never was is removed, where something is and where nothing is.
+        [Item("all/.wh.never"), Item("all/new", tarfile.DIRTYPE), Item("all/new/.wh.never")],
         [Item("dev", tarfile.DIRTYPE), Item("dev/own"), Item("proc/own"), Item("sys/own/x")],
     ]  # fmt: skip
 
