@@ -11,7 +11,7 @@ components=(
   "docker-registry:docker-registry" "skopeo:skopeo" "umoci:umoci" "buildah:buildah" "busybox:busybox-static" "gpgv:gpgv" "gpg:gpg" "gpg-agent:gpg-agent"
   "apt-ftparchive:apt-utils" "dpkg-deb:dpkg" "dpkg-scanpackages:dpkg-dev"
   "nix-store:nix-bin" "patchelf:patchelf" "lndir:xutils-dev" "rsync:rsync" "zstd:zstd" "pigz:pigz" "xz:xz-utils" "bzip2:bzip2" "mke2fs:e2fsprogs"
-  "qemu-x86_64:qemu-user" "setpriv:util-linux" "umount:mount" "setcap:libcap2-bin" "setfattr:attr" "setfacl:acl" "git:git"
+  "rpm:rpm" "rpmbuild:rpm" "qemu-x86_64:qemu-user" "setpriv:util-linux" "umount:mount" "setcap:libcap2-bin" "setfattr:attr" "setfacl:acl" "git:git"
   "qemu-system-x86_64:qemu-system-x86" "sqfstar:squashfs-tools" "tar2sqfs:squashfs-tools-ng" "modprobe:kmod"
 )
 

@@ -60,7 +60,8 @@ def open_layers(
     Parameters
     ----------
     hashes
-        Whether ``digest`` is needed: the SHA-256 of every file's content.
+        Whether ``digest`` is needed: the SHA-256 of every file's content. What has to be
+        decompressed is hashed anyway, so that it is read once; a tar is only skipped through.
     columns
         Which of `COLUMNS` are needed.
     progress
@@ -160,6 +161,7 @@ def _make(
     import pyarrow.parquet as pq
 
     is_plain = stored.store.has(stored.layer.diff_id)
+    hashes = hashes or not is_plain
     table = _read(stored, is_plain=is_plain, hashes=hashes, stop=stop, on_bytes=on_bytes)
     diff_id, blob = _names(stored)
     name = diff_id if is_plain else blob

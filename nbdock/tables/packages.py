@@ -14,33 +14,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbdock.images import Image, installed_closure
+from nbdock.images import Image
 from nbdock.layering import LayerPlan, popularity
-from nbdock.packages import Closure
-from nbdock.tables.subjects import expect_image
+from nbdock.oci import Platform
+from nbdock.packages import Closure, Package, Progress
+from nbdock.tables.opening import open_image
+from nbdock.tables.records import MANAGERS, FoundPackage, found_packages
+from nbdock.tables.subjects import Subject
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["package_table"]
+__all__ = ["package_table", "packages_of"]
 
 
-def package_table(x: Image | Closure) -> pd.DataFrame:
+def package_table(
+    x: Subject | Closure,
+    *,
+    platform: str | Platform | None = None,
+    tls_verify: bool = True,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
     """The packages in an image, or of a closure.
+
+    Of an image that this process built, they are those it was built from; of any other, and of a
+    base, those that its layers have: by the records of dpkg, apk and rpm, by the store paths that
+    are there (what they need is known only if Nix's database is), and Python distributions.
 
     Parameters
     ----------
     x
-        An image (one that was not built by this process is read: what dpkg's records in it say)
-        or a closure.
+        An image, as for `file_table`; or a closure.
+    platform, tls_verify, progress
+        As for `file_table`.
 
     Returns
     -------
     pandas.DataFrame
         Indexed by ``package``, sorted by name, with the columns
 
-        - ``version``: as the package set says,
-        - ``size_bytes``: bytes of its files,
+        - ``manager``: dpkg, apk, rpm, nix, python, or none,
+        - ``version``: as the package set or the record says,
+        - ``size_bytes``: bytes of its files, as the record says (dpkg counts whole kibibytes),
         - ``closure_size_bytes``: the same with all that it needs, directly or not,
         - ``references``: how many packages it needs directly,
         - ``referrers``: how many need it directly,
@@ -52,7 +67,8 @@ def package_table(x: Image | Closure) -> pd.DataFrame:
     if isinstance(x, Closure):
         closure, layer_of = x, dict[str, int]()
     else:
-        closure, layer_of = _of_image(expect_image(x))
+        image = open_image(x, platform=platform, tls_verify=tls_verify, progress=progress)
+        closure, layer_of = packages_of(image, progress=progress)
     counts = {package.key: count for package, count in popularity(closure)}
     reached = _closure_sizes(closure)
     referrers = dict.fromkeys(closure.by_key, 0)
@@ -64,6 +80,7 @@ def package_table(x: Image | Closure) -> pd.DataFrame:
     small = all(number < 1 << 63 for number in numbers)
     return pd.DataFrame(
         {
+            "manager": pd.Categorical([_manager(p) for p in packages], pd.Index(MANAGERS)),
             "version": pd.Series([p.version for p in packages], dtype="str"),
             "size_bytes": pd.Series([p.size_bytes for p in packages], dtype="int64"),
             "closure_size_bytes": pd.Series([reached[p.key] for p in packages], dtype="int64"),
@@ -77,15 +94,43 @@ def package_table(x: Image | Closure) -> pd.DataFrame:
     ).set_axis(pd.Index([p.name for p in packages], name="package", dtype="str"))
 
 
-def _of_image(image: Image) -> tuple[Closure, dict[str, int]]:
+def packages_of(
+    image: Image, *, progress: Progress | None = None
+) -> tuple[Closure, dict[str, int]]:
+    """The packages of an image, and the layer of each (by key)."""
     if image.closure is None or image.plan is None:
-        return installed_closure(image)
+        return found_packages(image, progress=progress)
     below = len(image.layers) - _layers_of(image.plan)
-    return image.closure, {
+    layer_of = {
         package.key: below + position
         for position, layer in enumerate(image.plan.layers)
         for package in layer
     }
+    if below <= 0:
+        return image.closure, layer_of
+    found, its_layers = found_packages(image, progress=progress)
+    built = {(p.name, p.version) for p in image.closure.packages}
+    built |= {(p.root, "") for p in image.closure.packages if p.root != "/"}
+    others = [p for p in found.packages if not {(p.name, p.version), (p.root, "")} & built]
+    known = {p.key for p in others}
+    references = {
+        key: tuple(needed for needed in needs if needed in known)
+        for key, needs in found.references.items()
+        if key in known
+    }
+    packages = sorted((*image.closure.packages, *others), key=lambda p: p.sort_key)
+    closure = Closure(
+        tuple(packages), {**references, **image.closure.references}, image.closure.roots
+    )
+    return closure, {**{key: its_layers[key] for key in known}, **layer_of}
+
+
+def _manager(package: Package) -> str:
+    if isinstance(package, FoundPackage):
+        return package.told.manager
+    if package.root.startswith("/nix/store/"):
+        return "nix"
+    return "dpkg" if type(package).__name__ == "AptPackage" else ""
 
 
 def _layers_of(plan: LayerPlan) -> int:

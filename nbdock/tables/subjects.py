@@ -12,7 +12,6 @@ from nbdock.oci import Platform, Reference
 __all__ = [
     "EngineImage",
     "Subject",
-    "expect_image",
     "expect_platform",
     "expect_reference",
     "to_subject",
@@ -31,24 +30,6 @@ class EngineImage:
     """An image of a running engine, by its name there."""
 
     name: str
-
-
-def expect_image(value: object) -> Image:
-    """The value, if it is an image.
-
-    Raises
-    ------
-    ArgumentTypeError
-        It is something else; for text the hint says how to get the image.
-    """
-    if isinstance(value, Image):
-        return value
-    hint = "Build one with %%buildImage, or load one with await nbdock.load_image(path)."
-    raise ArgumentTypeError(
-        f"This table takes an image, not a {type(value).__name__}: {value!r:.60}",
-        argument="image",
-        hint=hint,
-    )
 
 
 def to_subject(value: object) -> Image | Reference | EngineImage | str:

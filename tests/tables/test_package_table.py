@@ -18,8 +18,8 @@ from nbdock.layering import popularity
 from nbdock.packages import Closure, Package
 
 COLUMNS = {
-    "version": "str", "size_bytes": "int64", "closure_size_bytes": "int64", "references": "int64",
-    "referrers": "int64", "popularity": "int64", "layer": "Int64",
+    "manager": "category", "version": "str", "size_bytes": "int64", "closure_size_bytes": "int64",
+    "references": "int64", "referrers": "int64", "popularity": "int64", "layer": "Int64",
 }  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_an_image_without_packages(nbdock_home, tmp_path) -> None:
     assert len(loaded) == 0
 
 
-@pytest.mark.parametrize("value", ["redis", None, 3])
+@pytest.mark.parametrize("value", [[], None, 3])
 def test_something_else_is_refused(value) -> None:
     with pytest.raises(ArgumentTypeError):
         nbdock.package_table(value)

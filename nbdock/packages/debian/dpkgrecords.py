@@ -44,6 +44,16 @@ class InstalledPackage(Package):
         """What the record says, which counts whole kibibytes."""
         return self._size_bytes
 
+    def related(self, field: str) -> Sequence[Sequence[str]]:
+        """What a field such as ``depends`` names: groups of alternatives; none if it is broken."""
+        try:
+            return [
+                [relation.name for relation in group.relations]
+                for group in parse_relations(self.stanza.get(field, ""))
+            ]
+        except InvalidValueError:
+            return ()
+
     def entries(self) -> Iterator[Entry]:
         """Not known: the record does not say which files of the image are the package's."""
         raise UnavailableError(
@@ -76,7 +86,7 @@ def records_closure(packages: Iterable[InstalledPackage]) -> Closure:
     by_name: dict[str, list[InstalledPackage]] = {}
     for package in ordered:
         by_name.setdefault(package.name, []).append(package)
-        for group in _groups(package, "provides"):
+        for group in package.related("provides"):
             for name in group:
                 by_name.setdefault(name, []).append(package)
     references = {}
@@ -84,7 +94,7 @@ def records_closure(packages: Iterable[InstalledPackage]) -> Closure:
         needed = {
             other.key
             for field in ("pre-depends", "depends")
-            for group in _groups(package, field)
+            for group in package.related(field)
             for other in next((by_name[name] for name in group if name in by_name), [])
             if other is not package
         }
@@ -92,13 +102,3 @@ def records_closure(packages: Iterable[InstalledPackage]) -> Closure:
     wanted = {key for keys in references.values() for key in keys}
     roots = tuple(p.key for p in ordered if p.key not in wanted)
     return Closure(tuple(ordered), references, roots)
-
-
-def _groups(package: InstalledPackage, field: str) -> Sequence[Sequence[str]]:
-    try:
-        return [
-            [relation.name for relation in group.relations]
-            for group in parse_relations(package.stanza.get(field, ""))
-        ]
-    except InvalidValueError:
-        return ()
