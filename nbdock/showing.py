@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import inspect
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -34,6 +35,10 @@ class ProgressOutput(Protocol):
 
     def show(self, line: ProgressLine) -> None:
         """Show how the work goes, in place of what was shown."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Show a line of a log, which stays."""
         ...
 
     def end(self, text: str) -> None:
@@ -160,6 +165,8 @@ def watched(
 ) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callable[P, Coroutine[Any, Any, T]]]:
     """For async functions with an argument ``progress``: without one, show how the call goes.
 
+    With an argument ``on_log`` too, the log is shown as well.
+
     Only for who awaits the function itself: not on the core's own loop, where somebody waits who
     has said what to report to, and not for what a function that is watched calls.
 
@@ -172,14 +179,19 @@ def watched(
     def decorate(
         function: Callable[P, Coroutine[Any, Any, T]],
     ) -> Callable[P, Coroutine[Any, Any, T]]:
+        has_log = "on_log" in inspect.signature(function).parameters
+
         @functools.wraps(function)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             is_told = kwargs.get("progress") is not None
             if _output is None or is_told or is_core() or _is_watched.get():
                 return await function(*args, **kwargs)
             before = _is_watched.set(True)
+            output = _output()
+            if has_log and kwargs.get("on_log") is None:
+                kwargs["on_log"] = output.say
             try:
-                async with _showing(done, _output()) as line:
+                async with _showing(done, output) as line:
                     kwargs["progress"] = line
                     return await function(*args, **kwargs)
             finally:

@@ -176,7 +176,7 @@ class _Output:
             self._terminal.show(job.report)
 
     def _show_log(self, job: Job[Any]) -> None:
-        before, lines = log_lines(job, _LINES_AT_ONCE)
+        before, lines = log_lines(job.log, _LINES_AT_ONCE)
         if new := lines[max(0, self._lines_shown - before) :]:
             self._terminal.say("\n".join(new))
         self._lines_shown = before + len(lines)
@@ -189,6 +189,9 @@ class _Output:
             self._terminal.end(text)
         else:
             (self._display or JobDisplay(job, waiting=True)).end()
+
+    def say(self, text: str) -> None:
+        pass  # the job keeps its log
 
     def interrupted(self, error: BaseException, after_s: float) -> None:
         pass

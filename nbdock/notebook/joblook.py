@@ -15,12 +15,11 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from nbdock.jobs import Job, JobState
-from nbdock.notebook.progress import line_bundle
+from nbdock.jobs import Job, JobState, Log
 from nbdock.notebook.views import plural
 from nbdock.units import seconds_text
 
-__all__ = ["heading", "job_bundle", "log_lines", "plain_line"]
+__all__ = ["heading", "job_bundle", "line_bundle", "log_lines", "plain_line", "with_log"]
 
 _MARKS = {
     JobState.RUNNING: "\u25b6", JobState.DONE: "\u2713",
@@ -33,6 +32,8 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[@-~]?"
 )
 _OVERWRITTEN = re.compile(r"[^\b]\x08")
+_BARS = re.compile("[\u2588\u2591]+")
+_BAR = "color:var(--jp-brand-color1,#1976d2)"
 _COLOURS = re.compile(r"(\x1b\[[0-9;]*m)")
 _MUTED = "color:var(--jp-ui-font-color2,#616161)"
 _SPANS = {"\x1b[1m": "<strong>", "\x1b[2m": f'<span style="{_MUTED}">'}
@@ -60,9 +61,28 @@ def plain_line(line: str) -> str:
     return line if len(line) <= _LINE_WIDTH else line[:_LINE_WIDTH] + "\u2026"
 
 
-def log_lines(job: Job[Any], count: int) -> tuple[int, list[str]]:
-    """The last lines of a job's log, at most `count`, and how many there were before."""
-    before, lines = job.log.tail(count)
+def line_bundle(text: str) -> dict[str, str]:
+    """Lines of text, such as those of a `ProgressLine`, as a notebook shows them."""
+    bars = rf'<span style="{_BAR}" aria-hidden="true">\g<0></span>'
+    shown = _BARS.sub(bars, html.escape(text))
+    return {"text/plain": text, "text/html": f'<span style="{_CODE}">{shown}</span>'}
+
+
+def with_log(bundle: dict[str, str], log: Log, *, is_open: bool) -> dict[str, str]:
+    """A bundle with the end of a log, folded away or open; as text only if it is open."""
+    before, lines = log_lines(log, _LINES_KEPT)
+    if not lines:
+        return bundle
+    text, shown = bundle["text/plain"], bundle["text/html"]
+    return {
+        "text/plain": "\n\n".join([text, "\n".join(lines[-_LINES_IN_TEXT:])]) if is_open else text,
+        "text/html": f"<div>{shown}</div>{_log_html(before, lines, is_open=is_open)}",
+    }
+
+
+def log_lines(log: Log, count: int) -> tuple[int, list[str]]:
+    """The last lines of a log, at most `count`, and how many there were before."""
+    before, lines = log.tail(count)
     return before, [plain_line(line) for line in lines]
 
 
@@ -95,14 +115,11 @@ def job_bundle(
         How what it made is shown, by MIME type.
     """
     state = job.state
-    shown = line_bundle(heading(job, named=named))
+    # What failed may say the last lines itself.
+    is_told = getattr(job.error, "output", "")
+    is_open = state is JobState.RUNNING or (state is JobState.FAILED and not is_told)
+    shown = with_log(line_bundle(heading(job, named=named)), job.log, is_open=is_open)
     texts, parts = [shown["text/plain"]], [f"<div>{shown['text/html']}</div>"]
-    before, lines = log_lines(job, _LINES_KEPT)
-    if lines:
-        is_open = state in (JobState.RUNNING, JobState.FAILED)
-        parts.append(_log_html(before, lines, is_open=is_open))
-        if is_open:
-            texts.append("\n".join(lines[-_LINES_IN_TEXT:]))
     if named and state is JobState.RUNNING:
         texts.append("Stop it with .cancel(), wait for it with await.")
     if named and (error := job.error):
@@ -130,7 +147,7 @@ def _log_html(before: int, lines: list[str], *, is_open: bool) -> str:
         f"<details{' open' if is_open else ''}>"
         f'<summary style="cursor:pointer;{_MUTED}">{head}</summary>'
         f'<div style="{box}" tabindex="0" role="log" aria-label="Log">'
-        f'<pre style="margin:0;flex:none;{_CODE}">{text}</pre></div></details>'
+        f'<pre style="margin:0;flex:none;background:none;{_CODE}">{text}</pre></div></details>'
     )
 
 

@@ -73,7 +73,7 @@ class JobWidget:
             self._job.cancel()
 
     def _state(self) -> dict[str, Any]:
-        first, lines = log_lines(self._job, _LINES)
+        first, lines = log_lines(self._job.log, _LINES)
         return {
             "name": self._job.name, "text": heading(self._job, named=self._named),
             "first": first, "lines": lines, "reachable": self.is_answered,

@@ -5,26 +5,23 @@ The browser is never flooded: it changes at most ten times a second. See `nbdock
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
+from nbdock.jobs import Log
 from nbdock.notebook.errors import quietly
+from nbdock.notebook.joblook import line_bundle, plain_line, with_log
 from nbdock.packages import Progress
 from nbdock.progress import ProgressLine
 from nbdock.showing import ProgressOutput, TerminalOutput, run_shown
 from nbdock.units import seconds_text
 
-__all__ = ["cell_output", "line_bundle", "run_with_progress", "updates_displays"]
+__all__ = ["cell_output", "run_with_progress", "updates_displays"]
 
 T = TypeVar("T")
-
-_BARS = re.compile("[\u2588\u2591]+")
-_BAR = "color:var(--jp-brand-color1,#1976d2)"
 
 
 class _NotebookOutput:
@@ -32,18 +29,25 @@ class _NotebookOutput:
 
     def __init__(self) -> None:
         self._handle: DisplayHandle | None = None
-        self._shown = ""
+        self._shown: dict[str, str] = {}
+        self._log = Log()
 
     def show(self, line: ProgressLine) -> None:
-        self.end("\n".join(line.lines()))
+        self._show(with_log(line_bundle("\n".join(line.lines())), self._log, is_open=True))
+
+    def say(self, text: str) -> None:
+        self._log.append(text)  # `show` is on its way
 
     def end(self, text: str) -> None:
+        self._show(with_log(line_bundle(text), self._log, is_open=False))
+
+    def _show(self, bundle: dict[str, str]) -> None:
         if self._handle is None:
             self._handle = DisplayHandle()
-            self._handle.display(line_bundle(text), raw=True)
-        elif text != self._shown:
-            self._handle.update(line_bundle(text), raw=True)
-        self._shown = text
+            self._handle.display(bundle, raw=True)
+        elif bundle != self._shown:
+            self._handle.update(bundle, raw=True)
+        self._shown = bundle
 
     def interrupted(self, error: BaseException, after_s: float) -> None:
         _tell(error, after_s)
@@ -51,6 +55,9 @@ class _NotebookOutput:
 
 class _ConsoleOutput(TerminalOutput):
     """IPython in a terminal."""
+
+    def say(self, text: str) -> None:
+        super().say(plain_line(text))
 
     def interrupted(self, error: BaseException, after_s: float) -> None:
         _tell(error, after_s)
@@ -79,13 +86,3 @@ def run_with_progress(
 ) -> T:
     """Run the core's work for a cell, as `nbdock.showing.run_shown` does."""
     return run_shown(work, done=done, output=cell_output(), always=always)
-
-
-def line_bundle(text: str) -> dict[str, str]:
-    """Lines of text, such as those of a `ProgressLine`, as a notebook shows them."""
-    style = (
-        "font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px);"
-        "white-space:pre-wrap"
-    )
-    shown = _BARS.sub(rf'<span style="{_BAR}" aria-hidden="true">\g<0></span>', html.escape(text))
-    return {"text/plain": text, "text/html": f'<span style="{style}">{shown}</span>'}

@@ -144,3 +144,25 @@ def test_an_interrupted_build_ends_its_commands(kernel, tmp_path: Path) -> None:
     [reply] = of_kind(kernel.run('__import__("os").getpid()'), "execute_result")
     children = psutil.Process(int(reply["data"]["text/plain"])).children(recursive=True)
     assert not any("602" in " ".join(child.cmdline()) for child in children)
+
+
+def test_the_log_of_an_awaited_call_is_shown_and_folded_away(kernel) -> None:
+    messages = kernel.run(
+        "import asyncio\n"
+        "from nbdock.showing import watched\n"
+        "@watched('Ran')\n"
+        "async def logs(*, progress=None, on_log=None):\n"
+        "    for i in range(150):\n"
+        "        on_log(f'<b>{i}</b>')\n"
+        "    await asyncio.sleep(0.5)\n"
+        "await logs()"
+    )
+    assert of_kind(messages, "error") == []
+    [first] = of_kind(messages, "display_data")
+    last = of_kind(messages, "update_display_data")[-1]
+    assert "<details open>" in first["data"]["text/html"]
+    assert first["data"]["text/plain"].endswith("\n<b>148</b>\n<b>149</b>")
+    assert re.fullmatch(r"Ran in 0\.\d s\.", last["data"]["text/plain"])
+    assert "<details><summary" in last["data"]["text/html"]
+    assert "Log: the last 100 of 150 lines" in last["data"]["text/html"]
+    assert "&lt;b&gt;149&lt;/b&gt;" in last["data"]["text/html"]

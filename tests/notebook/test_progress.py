@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support.terminal import Terminal, screen
 
 from nbdock import concurrency
-from nbdock.notebook.progress import line_bundle, run_with_progress
+from nbdock.notebook.joblook import line_bundle
+from nbdock.notebook.progress import run_with_progress
 from nbdock.progress import Part, ProgressLine, part_of
 from nbdock.showing import show_calls, watched
 
@@ -166,6 +167,9 @@ class Output:
     def show(self, line: ProgressLine) -> None:
         self.said.append(line.text())
 
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
     def end(self, text: str) -> None:
         self.said.append(text)
 
@@ -178,6 +182,11 @@ async def inner(*, progress=None) -> str:
     if progress:
         await work(progress)
     return "told" if progress else "not told"
+
+
+@watched("Ran")
+async def logs(*, progress=None, on_log=None) -> None:
+    on_log("\x1b[1mhello\x1b[0m <b>")
 
 
 @watched("Waited")
@@ -208,6 +217,18 @@ class TestWatchedCalls:
         [output] = outputs
         assert output.said[0].startswith("Counting")
         assert output.said[-1].startswith("Counted in 0.")
+
+    async def test_its_log_is_shown(self, outputs: list[Output]) -> None:
+        await logs()
+        assert outputs[0].said == ["\x1b[1mhello\x1b[0m <b>"]
+        told: list[str] = []
+        await logs(on_log=told.append)
+        assert told == outputs[0].said
+        assert outputs[1].said == []
+
+    async def test_in_a_terminal_a_log_moves_no_cursor(self, cells, capsys) -> None:
+        await logs()
+        assert capsys.readouterr().err == "hello <b>\n"
 
     async def test_one_display_for_one_call(self, outputs: list[Output]) -> None:
         assert await outer() == "not told, not told"
