@@ -183,14 +183,19 @@ def push(
     """Put an image into a registry, and print its name with its digest.
 
     SOURCE is the path of an archive or an OCI layout, docker:// and a name in a registry, or the
-    name of an image in a running engine.
+    name of an image in a running engine. If an archive or a layout has the image for several
+    platforms, all of them are pushed.
     """
+    from nbdock.images import MultiPlatformImage
 
     async def work(report: Progress | None) -> object:
-        image = await nbdock.load_image(source, progress=report)
-        return await image.push(
-            reference, compression=compression, tls_verify=tls_verify, progress=report
-        )
+        # From a registry it is the image for this machine: the others need not be fetched.
+        platform = None if source.startswith("docker://") else "all"
+        image = await nbdock.load_image(source, platform=platform, progress=report)
+        how: dict[str, Any] = {"tls_verify": tls_verify, "progress": report}
+        if compression is not None and isinstance(image, MultiPlatformImage):
+            return await nbdock.push_index(image.images, reference, compression=compression, **how)
+        return await image.push(reference, compression=compression, **how)
 
     click.echo(_run(work, lambda pushed: f"Pushed {pushed}", quiet=quiet))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -156,6 +157,30 @@ class TestPush:
         assert theirs["layers"][0]["mediaType"].endswith("+zstd")
         inspected = oracles.skopeo("inspect", "--tls-verify=false", f"docker://{name}")
         assert pushed == f"{name}@{json.loads(inspected)['Digest']}"
+
+    def test_all_platforms_of_a_layout(
+        self, registry: Registry, repository: str, tmp_path: Path
+    ) -> None:
+        images = {
+            "linux/amd64": registry.push(repository, "a", layers=[layer({"a": b"1"})]),
+            "linux/arm64": registry.push(repository, "b", architecture="arm64"),
+        }
+        digest = registry.push_index(repository, "all", images)
+        name = f"{registry.host}/{repository}"
+        oracles.skopeo(
+            "copy", "--all", "--src-tls-verify=false", f"docker://{name}:all",
+            f"oci-archive:{tmp_path / 'x.oci'}:x:1",
+        )  # fmt: skip
+        assert printed("push", tmp_path / "x.oci", f"{name}/copy:1") == (
+            f"{name}/copy:1@{digest}\n"
+        )
+        printed("push", tmp_path / "x.oci", f"{name}/zstd:1", "--compression", "zstd")
+        for image in asyncio.run(nbdock.pull_image(f"{name}/zstd:1", platform="all")).images:
+            assert all(blob.media_type.endswith("+zstd") for blob in image.manifest.layers)
+        # From a registry, only the image for this machine is copied.
+        assert images["linux/amd64"].digest in printed(
+            "push", f"docker://{name}:all", f"{name}/one:1"
+        )
 
     def test_from_one_registry_to_another_place(self, registry: Registry, repository: str) -> None:
         pushed = registry.push(repository, "1")

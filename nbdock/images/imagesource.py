@@ -33,10 +33,15 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class FoundImage:
-    """An image in an archive: what it is called, and how to take it into the store."""
+    """An image in an archive: what it is called, and how to take it into the store.
+
+    `take_index` takes the index that it stands in, with the images for all platforms; None if there
+    is none, or not all of them are in the archive.
+    """
 
     names: tuple[str, ...]
     take: Callable[[BlobStore, Progress | None], Descriptor]
+    take_index: Callable[[BlobStore, Progress | None], Descriptor] | None = None
 
 
 class ImageFinder(Protocol):

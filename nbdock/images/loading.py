@@ -21,10 +21,11 @@ from typing import BinaryIO
 from nbdock import settings
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore, LayerCache, detect, open_decompressed, storage_error
-from nbdock.errors import ArchiveError, ImageNotFoundError
+from nbdock.errors import ArchiveError, ArgumentTypeError, ImageNotFoundError
 from nbdock.images.dockerarchive import DockerArchive
 from nbdock.images.image import Image
-from nbdock.images.imagesource import ArchiveSource, DirectorySource, ImageFinder
+from nbdock.images.imagesource import ArchiveSource, DirectorySource, FoundImage, ImageFinder
+from nbdock.images.multiplatform import MultiPlatformImage
 from nbdock.images.ocilayout import OciLayout
 from nbdock.oci import Descriptor, Digest
 from nbdock.packages import Progress
@@ -41,6 +42,7 @@ async def load_image(
     *,
     name: str | None = None,
     tag: str | None = None,
+    platform: str | None = None,
     engine: str | None = None,
     store: BlobStore | None = None,
     progress: Progress | None = None,
@@ -55,6 +57,10 @@ async def load_image(
         ``docker://`` and an image of a registry (see `pull_image`).
     name, tag
         Which image, if the archive holds several: by default the first.
+    platform
+        ``"all"`` takes the images for all platforms, if they stand in an index and are all there;
+        what is returned then is a `MultiPlatformImage`, as of `pull_image`. By default, and
+        otherwise, it is the image for this machine. For ``docker://`` also a platform.
     engine
         The socket of the engine (see `Image.load`).
     store
@@ -81,9 +87,17 @@ async def load_image(
 
         return await pull_image(
             text.removeprefix(_IN_REGISTRY), final_image_name=name, final_image_tag=tag,
-            store=store, progress=progress,
+            platform=platform, store=store, progress=progress,
         )  # fmt: skip
-    wanted = _Wanted(store or BlobStore.default(), name, tag, progress, text)
+    if platform not in (None, "all"):
+        raise ArgumentTypeError(
+            f"An archive is loaded for this machine or for all platforms, not for {platform!r}.",
+            argument="platform",
+            hint='Give "all": of what that returns, `images` has one for each platform.',
+        )
+    wanted = _Wanted(
+        store or BlobStore.default(), name, tag, progress, text, with_index=platform == "all"
+    )
     return (await _load(source, engine, wanted))[0]
 
 
@@ -123,7 +137,8 @@ async def _load(source: str | os.PathLike[str], engine: str | None, wanted: _Wan
 class _Wanted:
     """Which image is to be taken into which store; `where` says in errors what it is sought in.
 
-    Of those that `name` and `tag` allow it is the first, or `every` one.
+    Of those that `name` and `tag` allow it is the first, or `every` one; `with_index` takes those
+    for other platforms along.
     """
 
     store: BlobStore
@@ -132,12 +147,13 @@ class _Wanted:
     progress: Progress | None
     where: str
     every: bool = False
+    with_index: bool = False
 
 
 def _from_path(path: Path, wanted: _Wanted) -> list[Image]:
     if path.is_dir():
         return _choose(OciLayout(DirectorySource(path)), wanted)
-    if wanted.every:
+    if wanted.every or wanted.with_index:
         with open(path, "rb") as file:
             return _from_file(file, wanted)
     facts = path.stat()
@@ -208,11 +224,7 @@ def _choose(images: ImageFinder, wanted: _Wanted) -> list[Image]:
             # An index has an image for every platform under one name: the first is meant.
             named = full and any(image.reference == full for image in chosen)
             if wanted.name in (None, name) and wanted.tag in (None, tag) and not named:
-                descriptor = one.take(wanted.store, wanted.progress)
-                image = Image(wanted.store, descriptor, name, tag)
-                if image.reference:
-                    wanted.store.set_image(image.reference, descriptor)
-                chosen.append(image)
+                chosen.append(_take(one, name, tag, wanted))
                 if not wanted.every:
                     return chosen
     if chosen:
@@ -224,6 +236,21 @@ def _choose(images: ImageFinder, wanted: _Wanted) -> list[Image]:
         available=available,
         hint=f"It holds {', '.join(available)}." if available else "Its image has no name.",
     )
+
+
+def _take(found: FoundImage, name: str, tag: str, wanted: _Wanted) -> Image:
+    store, index = wanted.store, None
+    if wanted.with_index and found.take_index is not None:
+        index = found.take_index(store, wanted.progress)
+    descriptor = found.take(store, wanted.progress)
+    image = (
+        Image(store, descriptor, name, tag)
+        if index is None
+        else MultiPlatformImage(store, descriptor, name, tag, index_descriptor=index)
+    )
+    if image.reference:
+        store.set_image(image.reference, index or descriptor)
+    return image
 
 
 def _split(full: str) -> tuple[str, str]:
