@@ -72,6 +72,7 @@ bench: $(READY)
 	@"$(BIN)/python" benchmarks/plan.py
 	@"$(BIN)/python" benchmarks/build.py
 	@"$(BIN)/python" benchmarks/registry.py
+	@"$(BIN)/python" benchmarks/vm.py
 
 clean:
 	rm -rf "$(VENV)" demo bench .pytest_cache .mypy_cache .ruff_cache .hypothesis \

@@ -1,0 +1,259 @@
+"""How fast commands run as root in a virtual machine, and against libguestfs, in one run.
+
+A base image of 150 MB and 7,000 files, and on it a script that makes a directory for a user:
+
+    first     nothing is there: the base's disk is made, a guest boots and is kept
+    cold      the base's disk is there, and no snapshot: a guest boots and is kept
+    warm      a guest begins with the snapshot; the second script of a process
+    at once   four different scripts in one process, warm
+
+against ``guestfish -a /dev/null run``, which boots libguestfs' own guest and runs nothing in it,
+with the same QEMU without KVM (`LIBGUESTFS_BACKEND=direct`, force_tcg). Where nbdock finds a KVM
+that is worth using, libguestfs may use it as well.
+
+Every measurement is a process of its own, timed inside (after the imports); peers and nbdock go in
+turn, and what stands is the median, with the quickest beside it. The time of the processor counts
+all processes, QEMU too: where others use the machine, it says more than the clock.
+
+    python benchmarks/vm.py --runs 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+FILES = 7_000
+BYTES = 150 << 20
+AT_ONCE = 4
+
+START_S = 0.4
+WARM_S = 1.2
+COLD_S = 3.5
+RATIO = 8.0
+
+
+def _cpu_s() -> float:
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in spent)
+
+
+# ---- the base ------------------------------------------------------------------------------------
+
+
+def make_tree(tree: Path) -> None:
+    """A root file system with a shell, and files of which half would compress; always the same."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        raise SystemExit("The base needs a busybox: apt-get install busybox-static.")
+    (tree / "bin").mkdir(parents=True)
+    (tree / "etc").mkdir()
+    (tree / "usr").mkdir()
+    shutil.copy(busybox, tree / "bin" / "busybox")
+    for applet in ("sh", "mkdir", "chown"):
+        (tree / "bin" / applet).symlink_to("busybox")
+    (tree / "etc" / "passwd").write_text(
+        "root:x:0:0::/root:/bin/sh\nredis:x:100:101::/data:/bin/sh\n"
+    )
+    chance = random.Random(5)
+    for number in range(FILES):
+        folder = tree / "usr" / f"{number % 97:02}"
+        folder.mkdir(exist_ok=True)
+        size = BYTES // FILES
+        data = chance.randbytes(size // 2) + b"an everyday line of text\n" * (size // 50)
+        (folder / f"file-{number}").write_bytes(data)
+
+
+def prepare(bench: Path) -> None:
+    """The base image, in a store of its own."""
+    import nbdock
+
+    if (bench / "ready").exists():
+        return
+    shutil.rmtree(bench, ignore_errors=True)
+    make_tree(bench / "tree")
+    contents = nbdock.directory(bench / "tree")
+    asyncio.run(nbdock.build_image("base", tag="1", contents=contents))
+    (bench / "ready").touch()
+
+
+# ---- one measurement, in a process of its own ----------------------------------------------------
+
+
+def measure_here(what: str) -> None:
+    """Run scripts in this process, and print the figures as JSON."""
+    from nbdock import Image, run_as_root
+    from nbdock.content import BlobStore
+    from nbdock.vm import tasks
+
+    times: list[dict[str, Any]] = []
+    task_result = tasks.GuestResult
+
+    def noted(**facts: Any) -> Any:
+        times.append(facts)
+        return task_result(**facts)
+
+    # What a guest's job took by parts is not among what the caller of run_as_root gets.
+    tasks.GuestResult = noted  # type: ignore[assignment, misc]
+    store = BlobStore.default()
+    stored = next(each for each in store.images() if "base" in str(each))
+    base = Image(store, stored.descriptor, "base", "1")
+
+    async def script() -> None:
+        # No script is run twice on one base: each is another.
+        text = f"mkdir /data\nchown redis /data\n# {os.urandom(8).hex()}\n"
+        await run_as_root(base, text)
+
+    async def at_once() -> None:
+        await asyncio.gather(*(script() for _ in range(AT_ONCE)))
+
+    if what in ("warm", "at once"):
+        begin = time.perf_counter()
+        asyncio.run(script())
+        before_s = time.perf_counter() - begin
+        times.clear()
+    else:
+        before_s = 0.0
+    cpu, begin = _cpu_s(), time.perf_counter()
+    asyncio.run(at_once() if what == "at once" else script())
+    wall = time.perf_counter() - begin
+    print(
+        json.dumps(
+            {
+                "wall": wall,
+                "cpu": _cpu_s() - cpu,
+                "before": before_s,
+                "start": statistics.median(each["times"]["started"] for each in times),
+                "warm": [each["warm"] for each in times],
+                "accelerator": str(times[0]["accelerator"]),
+            }
+        )
+    )
+
+
+# ---- the run -------------------------------------------------------------------------------------
+
+
+class Run:
+    """The measurements so far, by name."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.found: dict[str, list[dict[str, Any]]] = {}
+
+    def nbdock(self, what: str) -> None:
+        """Measure nbdock; what is to be made anew is removed before."""
+        for folder in {"first": ("snapshots", "layers"), "cold": ("snapshots",)}.get(what, ()):
+            shutil.rmtree(self.home / "vm" / folder, ignore_errors=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--measure", what],
+            env={**os.environ, "NBDOCK_HOME": str(self.home)},
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        self._add(what, json.loads(done.stdout.splitlines()[-1]))
+
+    def guestfish(self) -> None:
+        """Measure libguestfs."""
+        environment = {**os.environ, "LIBGUESTFS_BACKEND": "direct"}
+        environment["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
+        cpu, begin = _cpu_s(), time.perf_counter()
+        subprocess.run(["guestfish", "-a", "/dev/null", "run"], env=environment, check=True)
+        wall = time.perf_counter() - begin
+        self._add("guestfish", {"wall": wall, "cpu": _cpu_s() - cpu})
+
+    def _add(self, what: str, figures: dict[str, Any]) -> None:
+        self.found.setdefault(what, []).append(figures)
+        shown = {k: round(v, 2) for k, v in figures.items() if isinstance(v, float)}
+        print(f"  {what}: {shown}", file=sys.stderr, flush=True)
+
+    def of(self, what: str, figure: str = "wall") -> float:
+        """The median."""
+        return statistics.median(each[figure] for each in self.found[what])
+
+    def best(self, what: str, figure: str = "wall") -> float:
+        """The quickest."""
+        return min(each[figure] for each in self.found[what])
+
+
+def report(run: Run) -> bool:
+    """Print the figures and ratios; whether every target holds."""
+    holds: list[bool] = []
+
+    def target(text: str, value: float, limit: float, *, above: bool = False) -> None:
+        good = value >= limit if above else value < limit
+        holds.append(good)
+        print(f"  {'ok ' if good else 'NOT'} {text}")
+
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors")
+    print(f"nbdock uses {run.found['warm'][0]['accelerator']}")
+    for what, rows in run.found.items():
+        print(
+            f"{what:10} {run.of(what):6.2f} s  (quickest {run.best(what):.2f}, "
+            f"processor {run.of(what, 'cpu'):.2f} s, n={len(rows)})"
+        )
+    for what in ("warm", "at once"):
+        if not all(all(row["warm"]) for row in run.found[what]):
+            print("  NOT all of them were warm")
+            holds.append(False)
+    start, warm, cold = run.of("warm", "start"), run.of("warm"), run.of("cold")
+    target(f"warm start {start:.2f} s (target: under {START_S})", start, START_S)
+    target(f"warm script {warm:.2f} s (target: under {WARM_S})", warm, WARM_S)
+    target(f"cold script {cold:.2f} s (target: under {COLD_S})", cold, COLD_S)
+    if "guestfish" in run.found:
+        ratio = run.of("guestfish") / warm
+        target(
+            f"warm script {ratio:.1f} times faster than guestfish (target: {RATIO:g})",
+            ratio, RATIO, above=True,
+        )  # fmt: skip
+        work = run.of("guestfish", "cpu") / run.of("warm", "cpu")
+        print(f"      and {work:.1f} times less time of the processor")
+    print(f"      the first script of a process: {run.of('warm', 'before'):.2f} s")
+    print(f"      {AT_ONCE} at once: {run.of('at once') / warm:.1f} times as long as one")
+    return all(holds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Virtual machines: time and ratios.")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--directory", type=Path, default=Path("bench"))
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure_here(options.measure)
+        return
+    bench = options.directory.resolve() / "vm"
+    home = bench / "home"
+    os.environ["NBDOCK_HOME"] = str(home)
+    prepare(bench)
+    run = Run(home)
+    has_peer = shutil.which("guestfish") is not None
+    if has_peer:
+        # Its first call of all makes the guest; what is compared is the next ones.
+        run.guestfish()
+        run.found.clear()
+    else:
+        print("guestfish is not installed (apt-get install libguestfs-tools).", file=sys.stderr)
+    run.nbdock("first")
+    for _ in range(options.runs):
+        run.nbdock("cold")
+        run.nbdock("warm")
+        if has_peer:
+            run.guestfish()
+        run.nbdock("at once")
+    sys.exit(not report(run))
+
+
+if __name__ == "__main__":
+    main()
