@@ -16,6 +16,7 @@ from nbdock.vm.accelerator import choose_accelerator
 from nbdock.vm.kernel import host_kernel
 from nbdock.vm.layerdisk import converter_path
 from nbdock.vm.programs import host_programs
+from nbdock.vm.qemu import find_qemu
 
 __all__ = ["REQUIREMENTS"]
 
@@ -26,13 +27,13 @@ _PATIENCE_S: Final = 5.0
 
 def _look_for_qemu() -> Finding:
     machine = platform.machine()
-    name = f"qemu-system-{machine}"
-    path = shutil.which(name)
-    if path is None:
+    try:
+        path = find_qemu(machine)
+    except UnavailableError as error:
         debian = {"x86_64": "qemu-system-x86", "aarch64": "qemu-system-arm"}
         fix = install_command(debian.get(machine, "qemu-system"), dnf="qemu-kvm", zypper="qemu",
-                              pacman="qemu-base", apk=name)  # fmt: skip
-        return Finding(State.ABSENT, f"no program {name}", fix)
+                              pacman="qemu-base", apk=f"qemu-system-{machine}")  # fmt: skip
+        return Finding(State.ABSENT, error.message.rstrip("."), fix)
     said = subprocess.run(
         [path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True,
         timeout=_PATIENCE_S,
@@ -87,6 +88,13 @@ def _from_package(why: str, fix: str) -> Finding:
     return Finding(State.OK, f"{_LATER}{why}")
 
 
+def _look_for_mke2fs() -> Finding:
+    if path := shutil.which("mke2fs", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"):
+        return Finding(State.OK, path)
+    fix = install_command("e2fsprogs")
+    return Finding(State.SLOWER, "no mke2fs: guests make their file systems", fix)
+
+
 def _look_for_squashfs_tools() -> Finding:
     if path := converter_path():
         return Finding(State.OK, path)
@@ -101,4 +109,5 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
     Requirement("guest kernel", _COMMANDS, _look_for_kernel),
     Requirement("guest programs", _COMMANDS, _look_for_programs),
     Requirement("squashfs tools", "layers in virtual machines", _look_for_squashfs_tools),
+    Requirement("mke2fs", "disks of virtual machines", _look_for_mke2fs),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from nbdock.tables import check_parts, checkup
 PARTS = [
     "home directory", "Python packages", "APT sources", "Nix", "logins", "engine", "bash",
     "unshare", "QEMU", "qemu.qmp", "accelerator", "guest kernel", "guest programs",
-    "squashfs tools", "ipywidgets",
+    "squashfs tools", "mke2fs", "ipywidgets",
 ]  # fmt: skip
 VARIABLES = (
     "DOCKER_HOST", "CONTAINER_HOST", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR",
@@ -75,11 +76,11 @@ def test_a_machine_that_has_it_all(docker_engine: Engine, monkeypatch: pytest.Mo
 def test_a_machine_without_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     # Where programs are looked for beside PATH.
-    monkeypatch.setattr("nbdock.vm.layerdisk.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     table = nbdock.doctor()
     for part, package in {
         "QEMU": "qemu-system-x86", "bash": "bash", "unshare": "util-linux", "Nix": "nix-bin",
-        "squashfs tools": "squashfs-tools",
+        "squashfs tools": "squashfs-tools", "mke2fs": "e2fsprogs",
     }.items():  # fmt: skip
         assert table.loc[part, "fix"] == f"apt-get install {package}", part
     assert table.loc["QEMU", "status"] == "optional"
@@ -95,12 +96,17 @@ def test_each_package_manager_in_its_own_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    which = shutil.which
+    # Not where programs are beside PATH.
+    monkeypatch.setattr(shutil, "which", lambda name, **_: which(name))
     for manager, command in {
         "apk": "apk add qemu-system-x86_64", "pacman": "pacman -S qemu-base",
         "dnf": "dnf install qemu-kvm", "apt-get": "apt-get install qemu-system-x86",
     }.items():  # fmt: skip
         (tmp_path / manager).touch(0o755)
-        assert row("QEMU") == ("optional", "no program qemu-system-x86_64", command)
+        assert row("QEMU") == (
+            "optional", "This machine has no QEMU: there is no program qemu-system-x86_64", command
+        )  # fmt: skip
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert row("QEMU")[2] == "sudo apt-get install qemu-system-x86"
 
