@@ -67,6 +67,8 @@ if TYPE_CHECKING:
         layer_table,
         package_table,
         registry_table,
+        sharing_matrix,
+        sharing_table,
         waste_table,
     )
 
@@ -112,6 +114,8 @@ __all__ = [
     "script",
     "settings",
     "shadow_setup",
+    "sharing_matrix",
+    "sharing_table",
     "store_path",
     "stream_layered_image",
     "stream_nix_shell_image",
@@ -134,6 +138,7 @@ _ROOMS = {
     "nbdock.layering": ("LayerPlan", "planners"),
     "nbdock.tables": (
         "layer_table", "file_table", "package_table", "waste_table", "efficiency",
+        "sharing_table", "sharing_matrix",
         "registry_table", "index_table", "doctor",
     ),
     "nbdock.jobs": ("Job",),

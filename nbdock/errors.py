@@ -485,14 +485,29 @@ class UploadError(RegistryError):
 
 
 class CommandError(NbdockError):
-    """A build command failed: `exit_code`, and the last lines of its `output`."""
+    """A build command failed: `exit_code`, and the last lines of its `output`.
+
+    `argument` is what it was given as. `line` of it, from 1, is where it stopped, and `source_line`
+    what stands there, if that is known.
+    """
 
     def __init__(
-        self, message: str, *, exit_code: int, output: str = "", hint: str | None = None
+        self,
+        message: str,
+        *,
+        exit_code: int,
+        output: str = "",
+        argument: str = "",
+        line: int | None = None,
+        source_line: str = "",
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.exit_code = exit_code
         self.output = output
+        self.argument = argument
+        self.line = line
+        self.source_line = source_line
 
 
 class EngineError(NbdockError):

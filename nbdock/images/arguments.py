@@ -38,6 +38,7 @@ __all__ = [
     "checked",
     "context_packages",
     "expect",
+    "expect_id",
     "from_cell",
     "packages_as_text",
     "to_moment",
@@ -62,7 +63,7 @@ EPOCH = "1970-01-01T00:00:01Z"
 """When everything was made, unless said otherwise: one second past the epoch, as in dockerTools."""
 
 _CELL_NAMES = {"include_nix_db": "includeNixDB", "build_vm_memory_size": "buildVMMemorySize"}
-_NOT_IN_CELLS = {"on_layer", "progress", "store"}
+_NOT_IN_CELLS = {"on_layer", "on_log", "progress", "store"}
 
 
 def cell_name(parameter: str) -> str:
@@ -145,6 +146,21 @@ def expect(argument: str, value: object, *types: type, what: str) -> None:
         f"{shown if len(shown) <= 60 else shown[:57] + '...'}",
         argument=argument,
     )
+
+
+def expect_id(argument: str, value: object) -> None:
+    """Refuse what is no number of a user or a group.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is not from 0 to 4294967295.
+    """
+    expect(argument, value, int, what="a number")
+    if not 0 <= cast("int", value) < 1 << 32:
+        raise ArgumentTypeError(
+            f"{argument} must be from 0 to 4294967295, not {value}.", argument=argument
+        )
 
 
 def _type_name(value: object) -> str:

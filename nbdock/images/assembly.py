@@ -22,7 +22,7 @@ from nbdock.oci import (
 )
 from nbdock.packages import Closure
 
-__all__ = ["MadeLayer", "assemble"]
+__all__ = ["MadeLayer", "assemble", "platform_of"]
 
 _BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"  # Nix's digits: those that spell no words
 
@@ -43,7 +43,7 @@ def assemble(
     closure: Closure,
 ) -> Image:
     """The configuration, the manifest and the name of an image whose layers are in the store."""
-    platform = request.platform or _platform_of(base, closure)
+    platform = request.platform or platform_of(base, closure)
     env = merge_env(base.config.config.env if base else (), request.config.env)
     config = ImageConfig(
         platform.architecture, platform.os, variant=platform.variant,
@@ -89,7 +89,8 @@ def _base_history(base: Image) -> Sequence[History]:
     return [History(created=config.created, comment="a layer of the base") for _ in config.diff_ids]
 
 
-def _platform_of(base: Image | None, closure: Closure) -> Platform:
+def platform_of(base: Image | None, closure: Closure) -> Platform:
+    """What an image is for that is made of these."""
     if base is not None:
         config = base.config
         return Platform(config.os, config.architecture, config.variant)

@@ -14,26 +14,25 @@ bytes, on any machine, in any locale, as any user.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import cast
+from typing import TYPE_CHECKING
 
 from nbdock import settings
 from nbdock.concurrency import gather_all, in_thread, in_worker
-from nbdock.content import BlobStore
-from nbdock.errors import ArgumentError, ArgumentTypeError, UnavailableError
+from nbdock.content import BlobStore, LayerRecord
+from nbdock.errors import ArgumentError
 from nbdock.filetree import TarPolicy
 from nbdock.images.arguments import (
     EPOCH,
     Contents,
-    cell_name,
     checked,
     context_packages,
     expect,
     packages_as_text,
-    to_moment,
     to_packages,
 )
 from nbdock.images.assembly import MadeLayer, assemble
@@ -42,13 +41,16 @@ from nbdock.images.customisation import Customisation, set_entries
 from nbdock.images.image import Image, ImageLayer
 from nbdock.images.layer import contents_comment, in_store, make_layers
 from nbdock.images.planning import image_roots, part_of, plan_closure, to_planner
-from nbdock.images.references import command_closure, config_packages
-from nbdock.images.request import BuildRequest
+from nbdock.images.references import command_closure, resolve_contents
+from nbdock.images.request import BuildRequest, to_policy
 from nbdock.images.singlelayer import SingleLayer
 from nbdock.images.tree import directory_links, link_targets
 from nbdock.layering import LayerPlan, Strategy, auto_plan, check_layer_limit, planners
 from nbdock.packages import Closure, Package, Progress, realise, resolve_closure
 from nbdock.showing import watched
+
+if TYPE_CHECKING:
+    from nbdock.images.fakeroot import FakeRoot
 
 __all__ = ["build_image", "build_layered_image"]
 
@@ -86,6 +88,7 @@ async def build_layered_image(
     meta: object = None,
     store: BlobStore | None = None,
     progress: Progress | None = None,
+    on_log: Callable[[str], object] | None = None,
     on_layer: Callable[[ImageLayer], object] | None = None,
 ) -> Image:
     """Build an image whose packages lie in many layers, so that images share them.
@@ -119,7 +122,9 @@ async def build_layered_image(
     include_nix_db
         Whether there is a database with which Nix in a container knows the image's store paths.
     fake_root_commands, enable_fakechroot
-        Commands run as root in a virtual machine. Not built yet.
+        Shell commands run as root in the directory of the top layer, after `extra_commands`, in a
+        virtual machine: owners that they set stay. With `enable_fakechroot` their root directory
+        is the whole image.
     layering, layering_pipeline
         Which packages share a layer; one of the two. `layering` is the name of a planner
         (``"popularity"``, the default, or ``"auto"``), a pipeline, or a function as for
@@ -130,6 +135,8 @@ async def build_layered_image(
         Where blobs are kept; by default the store under `settings.home`.
     progress
         Called with what is being done, bytes done and bytes in all.
+    on_log
+        Called with each line that `fake_root_commands` write.
     on_layer
         Called with every layer but the top one once it is in the store, the base's first; from
         any thread. `stream_layered_image` is made of it.
@@ -146,15 +153,18 @@ async def build_layered_image(
     PackageError
         Contents that cannot be found, resolved or fetched.
     CommandError
-        `extra_commands` failed.
+        `extra_commands` or `fake_root_commands` failed.
+    VmError, UnavailableError
+        The virtual machine failed, or this machine lacks what it takes.
     """
     config = await in_thread(packages_as_text, config)
     request = BuildRequest.of(locals())
-    _refuse_unbuilt(fake_root_commands=fake_root_commands, enable_fakechroot=enable_fakechroot)
+    expect("fake_root_commands", fake_root_commands, str, what="a string of commands")
+    expect("enable_fakechroot", enable_fakechroot, bool, what="true or false")
     planner = await in_worker(to_planner, layering, layering_pipeline)
     expect("include_store_paths", include_store_paths, bool, what="true or false")
     expect("include_nix_db", include_nix_db, bool, what="true or false")
-    policy = _policy(mtime, uid, gid, uname, gname)
+    policy = to_policy(mtime, uid, gid, uname, gname)
     roots = to_packages("contents", contents)
     with request:
         base = await base_image(from_image, store=request.store)
@@ -164,14 +174,25 @@ async def build_layered_image(
             for layer in base.layers:
                 on_layer(layer)
 
-        roots, closure = await _resolve(request, roots, config, base)
+        roots, closure = await resolve_contents(request, roots, config, base)
         used = await command_closure(request, extra_commands, closure)
         own = set_entries(closure.packages)
         links = {**await in_worker(directory_links, base, request.cache), **link_targets(own)}
-        customisation = Customisation(
+        plain = Customisation(
             roots, closure, own, links, extra_commands, used, with_database=include_nix_db
         )
-        if used.packages:
+        customisation: Customisation | FakeRoot = plain
+        if fake_root_commands:
+            from nbdock.images.fakeroot import FakeRoot
+            from nbdock.images.rootcommands import root_commands
+
+            customisation = FakeRoot(
+                plain, base,
+                functools.partial(_lower_layers, request, closure, room, planner, policy, links),
+                await root_commands(request, "fake_root_commands", fake_root_commands, closure),
+                chroot=enable_fakechroot, with_store=include_store_paths,
+            )  # fmt: skip
+        if used.packages or fake_root_commands:
             # What the commands leave references to is only known when they have run.
             _, left = await customisation.make(request)
             asked = [closure[key] for key in closure.roots]
@@ -228,6 +249,7 @@ async def build_image(
     meta: object = None,
     store: BlobStore | None = None,
     progress: Progress | None = None,
+    on_log: Callable[[str], object] | None = None,
 ) -> Image:
     """Build an image with one new layer: contents at ``/``, on top of a base if there is one.
 
@@ -248,7 +270,11 @@ async def build_image(
         Keep the symlinks to directories that contents have, and put later contents through them.
         Otherwise such a symlink becomes the directory it leads to.
     run_as_root
-        A script to run as root in a virtual machine. Not built yet.
+        A script to run as root, in a virtual machine, when all else is in place. It has ``set -e``,
+        or the interpreter that its first line names, a blank environment, and the programs of the
+        image and of the packages it was written with. Debian packages are there as unpacked ones,
+        for ``dpkg --configure -a``, which needs `AptPackageSet.essential` in the contents. It is
+        run once: the layer is found again by the script's text and what it ran on.
     extra_commands
         Shell commands run in the directory of the new layer, before store packages are added. They
         find those they were written with; those that what they leave refers to are in the image.
@@ -273,6 +299,8 @@ async def build_image(
         Where blobs are kept; by default the store under `settings.home`.
     progress
         Called with what is being done, bytes done and bytes in all.
+    on_log
+        Called with each line that `run_as_root` writes.
 
     Returns
     -------
@@ -287,17 +315,17 @@ async def build_image(
         Contents that cannot be found, resolved or fetched.
     ImageNotFoundError
         The base archive does not hold the image that is meant.
-    UnavailableError
-        `run_as_root` was given.
     CommandError
-        `extra_commands` failed.
+        `extra_commands` or `run_as_root` failed; there is no new image.
+    VmError, UnavailableError
+        The virtual machine failed, or this machine lacks what it takes.
     """
     config = await in_thread(packages_as_text, config)
     request = BuildRequest.of(locals())
     expect("disk_size", disk_size, int, what="a number of MiB")
     expect("build_vm_memory_size", build_vm_memory_size, int, what="a number of MiB")
     expect("keep_contents_dirlinks", keep_contents_dirlinks, bool, what="true or false")
-    _refuse_unbuilt(run_as_root=run_as_root)
+    expect("run_as_root", run_as_root, str, type(None), what="a script, or null")
     expect("include_nix_db", include_nix_db, bool, what="true or false")
     if contents is not None and copy_to_root is not None:
         raise ArgumentError(
@@ -307,7 +335,7 @@ async def build_image(
         )
     argument = "contents" if copy_to_root is None else "copy_to_root"
     roots = to_packages(argument, contents if copy_to_root is None else copy_to_root)
-    policy = _policy(EPOCH, uid, gid, None, None)
+    policy = to_policy(EPOCH, uid, gid, None, None)
     with request:
         base = await base_image(
             from_image, name=from_image_name, tag=from_image_tag, store=request.store
@@ -315,68 +343,45 @@ async def build_image(
         # One layer more, where a layered image needs two.
         check_layer_limit(settings.current().max_layers_limit, len(base.layers) - 1 if base else 0)
 
-        roots, closure = await _resolve(request, roots, config, base)
+        roots, closure = await resolve_contents(request, roots, config, base)
         used = await command_closure(request, extra_commands, closure)
         layer = SingleLayer(
             base, roots, closure, extra_commands, used, uid=policy.uid, gid=policy.gid,
             keep_dirlinks=keep_contents_dirlinks, with_database=include_nix_db,
         )  # fmt: skip
-        record = await layer.make(request)
+        if run_as_root:
+            from nbdock.images.rootcommands import Database, root_commands
+            from nbdock.images.rootlayer import RootLayer
+
+            root = await root_commands(
+                request, "run_as_root", run_as_root, closure,
+                memory_mib=build_vm_memory_size, disk_mib=disk_size,
+            )  # fmt: skip
+            unconfigured = from_image.closure if isinstance(from_image, Image) else None
+            record, left = await RootLayer(
+                base, root, Database.of(unconfigured, closure), layer
+            ).make(request)
+        else:
+            record, left = await layer.make(request), []
         below = {name for one in base.layers for name in one.contents} if base else set()
         # What was asked for comes first: people see the beginning of a long list.
-        told = dict.fromkeys([*roots, *closure.packages])
+        told = dict.fromkeys([*roots, *closure.packages, *left])
         made = [MadeLayer(record, contents_comment([p for p in told if p.root not in below]))]
         plan = LayerPlan((closure.packages,), 1, "single")
         return await in_worker(assemble, request, base, made, plan, closure)
 
 
-def _refuse_unbuilt(**arguments: object) -> None:
-    reasons = {
-        "run_as_root": "needs a virtual machine, which this version of nbdock does not have yet",
-        "fake_root_commands": "needs a virtual machine, which this version does not have yet",
-        "enable_fakechroot": "needs a virtual machine, which this version does not have yet",
-    }
-    for argument, value in arguments.items():
-        if value:
-            raise UnavailableError(
-                f"{cell_name(argument)} {reasons[argument]}.",
-                argument=argument,
-                hint="extraCommands runs commands without root, in the layer's directory; uid and "
-                "gid of buildImage, or directory(..., uid=), give files another owner.",
-            )
-
-
-def _policy(mtime: object, uid: object, gid: object, uname: object, gname: object) -> TarPolicy:
-    """What is said of files; None leaves a package's own owner."""
-    for argument, value in (("uid", uid), ("gid", gid)):
-        if value is not None:
-            expect(argument, value, int, what="a number")
-            if not 0 <= cast("int", value) < 1 << 32:
-                raise ArgumentTypeError(
-                    f"{argument} must be from 0 to 4294967295, not {value}.", argument=argument
-                )
-    for argument, value in (("uname", uname), ("gname", gname)):
-        if value is not None:
-            expect(argument, value, str, what="a string")
-    return TarPolicy(
-        mtime=to_moment("mtime", mtime).seconds,
-        uid=cast("int | None", uid), gid=cast("int | None", gid),
-        uname=cast("str | None", uname), gname=cast("str | None", gname),
-    )  # fmt: skip
-
-
-async def _resolve(
-    request: BuildRequest, roots: Sequence[Package], config: object, base: Image | None
-) -> tuple[tuple[Package, ...], Closure]:
-    """The contents as their sets know them, and all that they and the configuration need."""
-    request.progress("Resolving packages", 0, 0)
-    asked = [*roots, *context_packages(config)]
-    asked = list(await realise(asked, progress=request.progress))
-    closure = await resolve_closure(asked, progress=request.progress)
-    if more := await config_packages(request, config, closure, base):
-        closure = await resolve_closure([*asked, *more], progress=request.progress)
-    return tuple(asked[: len(roots)]), closure
-
-
 def _without_store(closure: Closure) -> tuple[Package, ...]:
     return tuple(p for p in closure.packages if not in_store(p))
+
+
+async def _lower_layers(
+    request: BuildRequest, closure: Closure, room: int,
+    planner: Callable[[Closure, int], LayerPlan], policy: TarPolicy, links: Mapping[bytes, bytes],
+) -> Sequence[LayerRecord]:  # fmt: skip
+    """The layers of packages as they mostly are in the end, for commands to run over."""
+    if planner is planners()["auto"]:
+        planner = planners()["popularity"]  # the other one wants to know the top layer's size
+    plan = await in_worker(plan_closure, closure, room, planner)
+    quiet = dataclasses.replace(request, layers_to=None)
+    return await make_layers(quiet, plan.layers, policy, links)

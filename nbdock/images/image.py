@@ -13,9 +13,10 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from nbdock import settings
 from nbdock.concurrency import in_worker
@@ -34,6 +35,10 @@ from nbdock.oci import (
 )
 from nbdock.packages import Closure, Progress
 from nbdock.showing import watched
+
+if TYPE_CHECKING:
+    from nbdock.images.running import CompletedCommand
+    from nbdock.jobs import Job
 
 __all__ = ["Image", "ImageLayer", "layers_of"]
 
@@ -313,6 +318,61 @@ class Image:
         return await push_image(
             self, reference, compression=compression, tls_verify=tls_verify, progress=progress
         )
+
+    def run(
+        self,
+        command: str | Sequence[str] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        working_dir: str | None = None,
+        entrypoint: str | Sequence[str] | None = None,
+        memory_mib: int = 512,
+        disk_mib: int = 1024,
+        timeout_s: float | None = None,
+    ) -> Job[CompletedCommand]:
+        """Run a command in the image's root file system, in a virtual machine without a network.
+
+        Parameters
+        ----------
+        command
+            Name and arguments, in place of the image's ``Cmd``. One text is a line for the image's
+            shell, as in a Dockerfile: ``["/bin/sh", "-c", text]``. An ``Entrypoint`` of the image
+            stays, and gets all that as its arguments.
+        env
+            Variables besides the image's ``Env``; of two values of one these count.
+        user, working_dir, entrypoint
+            In place of ``User``, ``WorkingDir`` and ``Entrypoint``. As in Docker, with another
+            entrypoint the image's ``Cmd`` does not count.
+        memory_mib, disk_mib
+            Of the machine: its memory, and room for what the command writes. MiB.
+        timeout_s
+            How long the command may run; by default the setting `vm_timeout_s`. Seconds.
+
+        Returns
+        -------
+        Job[CompletedCommand]
+            It runs: ``(await job).output``, ``job.log``, ``job.cancel()``. A command that fails is
+            a result too, with its `exit_code`. What it writes is gone with the machine.
+
+        Raises
+        ------
+        ArgumentError
+            There is nothing to run, or an argument of the wrong type. What goes wrong later is
+            raised when the job is awaited: `VmError`, `UnavailableError`.
+
+        Examples
+        --------
+        ::
+
+            (await redis.run(["redis-server", "--version"])).output
+        """
+        from nbdock.images.running import run_image
+
+        return run_image(
+            self, command, env=env, user=user, working_dir=working_dir, entrypoint=entrypoint,
+            memory_mib=memory_mib, disk_mib=disk_mib, timeout_s=timeout_s,
+        )  # fmt: skip
 
     async def file(self, path: str) -> bytes:
         """The content of a file as a container would see it; parents that are links are followed.

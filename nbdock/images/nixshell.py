@@ -18,7 +18,14 @@ from typing import Any
 
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentTypeError
-from nbdock.images.arguments import EPOCH, Unreferenced, cell_name, checked, expect
+from nbdock.images.arguments import (
+    EPOCH,
+    Unreferenced,
+    cell_name,
+    checked,
+    expect,
+    expect_id,
+)
 from nbdock.images.build import build_layered_image
 from nbdock.images.image import Image
 from nbdock.images.streaming import ImageStream, stream_layered_image
@@ -153,11 +160,7 @@ async def nix_shell_arguments(
     from nbdock.packages import nix_shell
 
     for argument, number in (("uid", uid), ("gid", gid)):
-        expect(argument, number, int, what="a number")
-        if not 0 <= number < 1 << 32:
-            raise ArgumentTypeError(
-                f"{argument} must be from 0 to 4294967295, not {number}.", argument=argument
-            )
+        expect_id(argument, number)
     for argument, text in (("command", command), ("run", run), ("name", name)):
         expect(argument, text, str, type(None), what="a string or null")
     expect("home_directory", home_directory, str, what="a path")

@@ -20,7 +20,7 @@ from nbdock.images.request import BuildRequest
 from nbdock.images.tree import image_tree
 from nbdock.packages import Closure, Package, PackageSet, realise, resolve_closure
 
-__all__ = ["command_closure", "config_packages", "hashes_in", "left_in"]
+__all__ = ["command_closure", "config_packages", "hashes_in", "left_in", "resolve_contents"]
 
 _STORE_PATH = re.compile(r"/nix/store/([0-9abcdfghijklmnpqrsvwxyz]{32})-[0-9A-Za-z+\-._?=]{1,211}")
 _HASH_RUN = re.compile(rb"[0-9abcdfghijklmnpqrsvwxyz]{32,}")
@@ -45,6 +45,19 @@ def _strings(value: object, place: str) -> Iterator[tuple[str, str]]:
 
 def _hash_of(package: Package) -> str:
     return package.root.rpartition("/")[2][:_HASH_LENGTH]
+
+
+async def resolve_contents(
+    request: BuildRequest, roots: Sequence[Package], config: object, base: Image | None
+) -> tuple[tuple[Package, ...], Closure]:
+    """The contents as their sets know them, and all that they and the configuration need."""
+    request.progress("Resolving packages", 0, 0)
+    asked = [*roots, *context_packages(config)]
+    asked = list(await realise(asked, progress=request.progress))
+    closure = await resolve_closure(asked, progress=request.progress)
+    if more := await config_packages(request, config, closure, base):
+        closure = await resolve_closure([*asked, *more], progress=request.progress)
+    return tuple(asked[: len(roots)]), closure
 
 
 async def config_packages(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from nbdock.content import BlobStore, LayerCache
 from nbdock.errors import ArgumentTypeError, InvalidPlatformError
-from nbdock.images.arguments import Moment, expect, to_moment, to_name
+from nbdock.filetree import TarPolicy
+from nbdock.images.arguments import Moment, expect, expect_id, to_moment, to_name
 from nbdock.images.image import ImageLayer
 from nbdock.oci import ContainerConfig, Descriptor, Digest, MediaType, Platform
 from nbdock.packages import Progress
 
-__all__ = ["BuildRequest"]
+__all__ = ["BuildRequest", "to_policy"]
 
 _COMPRESSORS = ("gz", "none", "zstd")
-_NOT_ARGUMENTS = ("store", "progress", "on_layer")
+_NOT_ARGUMENTS = ("store", "progress", "on_layer", "on_log")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,7 @@ class BuildRequest:
     arguments: Mapping[str, object]
     progress_to: Progress | None
     layers_to: Callable[[ImageLayer], object] | None = None
+    log_to: Callable[[str], object] | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> BuildRequest:
@@ -85,6 +87,7 @@ class BuildRequest:
             given,
             arguments["progress"],
             arguments.get("on_layer"),
+            arguments.get("on_log"),
         )
 
     def __enter__(self) -> BuildRequest:
@@ -102,6 +105,11 @@ class BuildRequest:
         """Tell whoever asked how far the build is."""
         if self.progress_to:
             self.progress_to(what, done, total)
+
+    def log(self, line: str) -> None:
+        """Pass a line on that commands wrote."""
+        if self.log_to:
+            self.log_to(line)
 
     def layer_made(self, position: int, diff_id: Digest, size_bytes: int) -> None:
         """Tell whoever asked that a layer of the image is in the store now."""
@@ -125,3 +133,18 @@ def _platform(architecture: object, variant: object) -> Platform | None:
         return Platform.parse(text)
     except InvalidPlatformError as error:
         raise ArgumentTypeError(error.message, argument="architecture", hint=error.hint) from error
+
+
+def to_policy(mtime: object, uid: object, gid: object, uname: object, gname: object) -> TarPolicy:
+    """What is said of files; None leaves a package's own owner."""
+    for argument, value in (("uid", uid), ("gid", gid)):
+        if value is not None:
+            expect_id(argument, value)
+    for argument, value in (("uname", uname), ("gname", gname)):
+        if value is not None:
+            expect(argument, value, str, what="a string")
+    return TarPolicy(
+        mtime=to_moment("mtime", mtime).seconds,
+        uid=cast("int | None", uid), gid=cast("int | None", gid),
+        uname=cast("str | None", uname), gname=cast("str | None", gname),
+    )  # fmt: skip

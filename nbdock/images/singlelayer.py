@@ -30,7 +30,7 @@ from nbdock.images.tree import directory_links, image_tree, link_targets, throug
 from nbdock.layering import LayerPlan, order_layers
 from nbdock.packages import Closure, Package, StorePackage, nar_hash, resolve_closure
 
-__all__ = ["SingleLayer"]
+__all__ = ["SingleLayer", "absent_packages"]
 
 _STORE_POLICY = TarPolicy(mtime=MADE_AT, uid=0, gid=0, uname="root", gname="root")
 
@@ -121,7 +121,7 @@ class SingleLayer:
                     more = await resolve_closure(left)
                     packages = [*packages, *(p for p in more.packages if p not in packages)]
                 in_its_store = [p for p in packages if in_store(p)]
-                new = await in_worker(_absent_packages, below, in_its_store)
+                new = await in_worker(absent_packages, below, in_its_store)
                 await fetch_packages(new, progress=request.progress)
                 request.progress("Writing the layer")
                 return await write_entries(
@@ -149,7 +149,7 @@ def _winners_first(roots: Sequence[Package], closure: Closure) -> list[Package]:
     return list(order_layers(LayerPlan((packages,), 1, "single"), closure.overrides).layers[0])
 
 
-def _absent_packages(tree: Tree | None, packages: Iterable[Package]) -> list[Package]:
+def absent_packages(tree: Tree | None, packages: Iterable[Package]) -> list[Package]:
     """The store packages that a tree does not have as a whole. Blocking: reads what it has."""
     return [p for p in packages if tree is None or not _is_whole(tree, p)]
 

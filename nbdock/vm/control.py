@@ -77,6 +77,8 @@ class Job:
                     "user": self.user,
                     "directory": self.working_directory,
                     "program": program,
+                    "command": self.command[0] if self.command else "",
+                    "path": environment["PATH"],
                 }.items()
             ),
             b" ".join(
@@ -86,8 +88,8 @@ class Job:
                         _quoted(os.fsencode(f"{name}={value}"))
                         for name, value in environment.items()
                     ),
-                    b"$program",
-                    *(_quoted(os.fsencode(word)) for word in self.command),
+                    b'"$found"' if self.command else b"$program",
+                    *(_quoted(os.fsencode(word)) for word in self.command[1:]),
                     b"; }",
                 )
             ),

@@ -28,7 +28,6 @@ from nbdock.errors import (
     ContentError,
     LayerLimitError,
     MissingArgumentError,
-    UnavailableError,
     UnknownArgumentError,
     UnsafePathError,
 )
@@ -178,15 +177,6 @@ async def test_a_wrong_type_is_refused_by_name(arguments: dict[str, object], arg
 async def test_contents_and_copy_to_root_are_one_argument() -> None:
     with pytest.raises(ArgumentError, match="copyToRoot"):
         await single(contents=[], copy_to_root=[])
-
-
-@pytest.mark.parametrize("arguments", [{"run_as_root": "mkdir /x"}])
-async def test_what_is_not_built_yet_is_said_before_anything_is_made(
-    arguments: dict[str, object], nbdock_home: Path
-) -> None:
-    with pytest.raises(UnavailableError):
-        await single(contents=nbdock.text_file("a", "1"), **arguments)
-    assert not list((nbdock_home / "blobs" / "sha256").iterdir())
 
 
 async def test_build_args_tell_what_an_image_was_built_with() -> None:

@@ -58,10 +58,12 @@ EXAMPLES = {
     """,
     "redisRunAsRoot": """
         buildImage {
-          name = "redis";
+          name = "redis-as-root";
+          tag = "latest";
           fromImage = bashImage;
           contents = pkgs.redis;
           runAsRoot = "mkdir -p /data";
+          config = { Cmd = [ "/bin/redis-server" ]; WorkingDir = "/data"; Volumes."/data" = { }; };
         }
     """,
     "helloOnRoot": """
@@ -84,6 +86,7 @@ EXAMPLES = {
     "helloOnRootNoStoreFakechroot": """
         buildLayeredImage {
           name = "hello-on-root-no-store-fakechroot";
+          tag = "latest";
           contents = [ helloRoot ];
           config.Cmd = [ "hello" ];
           includeStorePaths = false;
@@ -150,14 +153,6 @@ EXAMPLES = {
           tag = "latest";
           contents = [ pkgs.coreutils ];
           runAsRoot = ''echo "(runAsRoot)" > runAsRoot'';
-          extraCommands = ''echo "(extraCommand)" > extraCommands'';
-        }
-    """,
-    "extraCommandsQuoting": """
-        buildImage {
-          name = "extraCommandsQuoting";
-          tag = "latest";
-          contents = [ pkgs.coreutils ];
           extraCommands = ''echo "(extraCommand)" > extraCommands'';
         }
     """,
@@ -228,11 +223,29 @@ EXAMPLES = {
           extraCommands = "mkdir -p tmp; echo layer3 >tmp/layer3";
         }
     """,
-    "layersUnpackOrder": """
+    **{
+        f"layersUnpackOrder{letter}": f"""
+            buildImage {{
+              name = "layers-unpack-order-{letter.lower()}";
+              tag = "latest";
+              fromImage = {base};
+              contents = [ pkgs.coreutils ];
+              runAsRoot = ''
+                #!${{pkgs.runtimeShell}}
+                echo -n "{letter.lower()}" >> /layer-order
+              '';
+            }}
+        """
+        for letter, base in (
+            ("A", "null"), ("B", "layersUnpackOrderA"), ("C", "layersUnpackOrderB")
+        )
+    },
+    "runAsRootParentImage": """
         buildImage {
-          name = "unpack-order";
-          fromImage = layersOrderSecond;
-          runAsRoot = "echo -n c >> /tmp/layer1";
+          name = "runAsRootParentImage";
+          tag = "latest";
+          fromImage = bashImage;
+          runAsRoot = "mkdir /example-directory";
         }
     """,
     "environmentVariablesParent": """
@@ -324,6 +337,7 @@ EXAMPLES = {
     "layeredImageWithChown": """
         buildLayeredImage {
           name = "chown";
+          tag = "latest";
           contents = [ pkgs.bash ];
           enableFakechroot = true;
           fakeRootCommands = "chown --no-dereference 12345:12345 /bin/bash";
@@ -332,12 +346,14 @@ EXAMPLES = {
     "fakeRootCommandsReferences": """
         buildLayeredImage {
           name = "references";
+          tag = "latest";
           fakeRootCommands = "mkdir -p bin; ln -s ${pkgs.hello}/bin/hello bin/hello";
         }
     """,
     "imageViaFakeChroot": """
         buildLayeredImage {
           name = "image-via-fake-chroot";
+          tag = "latest";
           config.Cmd = [ "hello" ];
           enableFakechroot = true;
           fakeRootCommands = "mkdir /bin; ln -s ${pkgs.hello}/bin/hello /bin/hello";

@@ -90,8 +90,8 @@ def dpkg_database(
     Returns
     -------
     list of Entry
-        Sorted by path, whiteouts for what other versions left in ``info`` among them; none if there
-        is nothing to configure.
+        Sorted by path, with whiteouts for ``status.d``, which it stands in place of, and for what
+        other versions left in ``info``; none if there is nothing to configure.
 
     Raises
     ------
@@ -110,7 +110,8 @@ def dpkg_database(
         b"available": (installed.read(b"available"), 0o644),
         b"info/format": (b"1\n", 0o644),
     }
-    entries = []
+    # A package is recorded once; scanners would count it twice.
+    entries = [whiteout_entry(_RECORDS)]
     for name, listed in installed.recorded_lists():
         files[b"info/" + name + b".list"] = (listed, 0o644)
     for unpacked in new:

@@ -100,7 +100,25 @@ if [ "$program" = script ]; then
     ;;
   esac
 else
-  program=
+  # busybox would rather be a program itself than run the root's program of that name.
+  program= found=
+  case $command in
+  */*) found=$command ;;
+  *)
+    IFS=:
+    for folder in $path; do
+      if [ -f "${folder:-.}/$command" ] && [ -x "${folder:-.}/$command" ]; then
+        found=${folder:-.}/$command
+        break
+      fi
+    done
+    unset IFS
+    ;;
+  esac
+  if [ -z "$found" ]; then
+    echo "$command: not found in $path" >&2
+    exit 127
+  fi
 fi
 
 set --

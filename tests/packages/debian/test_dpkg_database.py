@@ -148,6 +148,7 @@ async def test_it_is_what_dpkg_leaves_and_dpkg_configures_it(
     assert [e.path for e in database] == sorted(e.path for e in database)
     ours = tmp_path / "ours"
     lay_out(tree_of(closure.packages, database), ours)
+    assert not (ours / "var/lib/dpkg/status.d").exists()
 
     pool = tmp_path / "archive/pool/main"
     dpkg(theirs, "--unpack", *sorted(pool.iterdir()))

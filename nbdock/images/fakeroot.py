@@ -1,0 +1,133 @@
+"""``fakeRootCommands``: commands as root on the top layer of a layered image, after it is made.
+
+They start in the directory of that layer, and relative paths lead to it; with ``enableFakechroot``
+the root directory is the whole image. Owners and modes that they set stay, which ``extraCommands``
+cannot do. dockerTools pretends to be root for this; here they are, in a virtual machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable, Sequence
+
+from nbdock.concurrency import in_worker
+from nbdock.content import LayerRecord
+from nbdock.filetree import Entry, Tree, overlay, squash
+from nbdock.images.assembly import MadeLayer, platform_of
+from nbdock.images.customisation import Customisation
+from nbdock.images.image import Image
+from nbdock.images.layer import MADE_AT, in_store, layer_key, place_of, write_entries
+from nbdock.images.layerdisks import check_platform, image_disks, record_disks
+from nbdock.images.references import left_in
+from nbdock.images.request import BuildRequest
+from nbdock.images.rootcommands import (
+    Database,
+    RootCommands,
+    changes_of,
+    disk_of_packages,
+    entries_of,
+)
+from nbdock.images.tree import image_tree
+from nbdock.packages import Package
+from nbdock.vm import GuestTask
+
+__all__ = ["FakeRoot"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeRoot:
+    """A top layer that commands are run on, before it is made.
+
+    Attributes
+    ----------
+    layer
+        The layer without them.
+    base, lower
+        What is below it: the base, and what makes the layers of packages.
+    root
+        The commands.
+    chroot
+        Whether their root directory is the whole image.
+    with_store
+        Whether the image holds its store packages; the commands see them anyway.
+    """
+
+    layer: Customisation
+    base: Image | None
+    lower: Callable[[], Awaitable[Sequence[LayerRecord]]]
+    root: RootCommands
+    chroot: bool
+    with_store: bool
+
+    @property
+    def _packages(self) -> Sequence[Package]:
+        return self.layer.closure.packages
+
+    async def make(self, request: BuildRequest) -> tuple[MadeLayer, list[Package]]:
+        """The layer, and the packages that all commands left references to in it."""
+        inner, left_before = await self.layer.make(request)
+        database = Database.of(self.layer.closure) if self.chroot else Database((), {})
+        key = layer_key(
+            "fake-root", str(inner.record.diff_id), self.root.key, self.chroot, self.with_store,
+            [p.key for p in self._packages], database.key,
+            [str(layer.diff_id) for layer in self.base.layers] if self.base else [],
+        )  # fmt: skip
+        comment = f"{inner.comment} and fakeRootCommands"
+        used = {package.root: package for package in self.root.used.packages}
+        known = request.cache.get(key)
+        left = request.cache.recall("references", key)
+        if known is not None and left is not None:
+            found = [used[root] for root in json.loads(left)]
+            return MadeLayer(known, comment), [*left_before, *found]
+        record, packages = await self._write(request, inner.record, database)
+        request.cache.put(key, record)
+        roots = [package.root for package in packages]
+        request.cache.remember("references", key, json.dumps(roots).encode())
+        return MadeLayer(record, comment), [*left_before, *packages]
+
+    async def _write(
+        self, request: BuildRequest, inner: LayerRecord, database: Database
+    ) -> tuple[LayerRecord, list[Package]]:
+        platform = request.platform or platform_of(self.base, self.layer.closure)
+        check_platform(platform, "The image")
+        lower = await self.lower()
+        below = await in_worker(self._tree, request, lower) if self.chroot else overlay([])
+        told = await database.write(request, below) if self.chroot else None
+        around = (
+            *await disk_of_packages(request, self.root.used.packages),
+            *await image_disks(self.base if self.chroot else None, progress=request.progress),
+            *await record_disks(request.store, lower, progress=request.progress),
+        )
+        made = [record for record in (inner, told) if record is not None]
+        own = await record_disks(request.store, made)
+        task = (
+            GuestTask(
+                layers=(*around, *own),
+                environment={"DEBIAN_FRONTEND": "noninteractive"} if told else {},
+            )
+            if self.chroot
+            else GuestTask(layers=own, around=around, root="changes")
+        )
+        # What is shown to the commands only is none of the image's.
+        without = set(self.root.places - {place_of(p) for p in self._packages if in_store(p)})
+        without |= Database.helpers() if told else frozenset()
+        without |= set() if self.with_store else {b"nix/store"}
+        async with changes_of(request, self.root, task, without=without) as changes:
+            if told is not None and not Database.is_used(changes):
+                made.remove(told)
+            layers = [*await in_worker(entries_of, request, made), changes]
+            kept = await in_worker(self._squashed, layers, below, without)
+            left = await in_worker(left_in, changes, self.root.used)
+            return await write_entries(request, kept), left
+
+    def _tree(self, request: BuildRequest, lower: Sequence[LayerRecord]) -> Tree:
+        """What is below the layer in the image."""
+        base = list(image_tree(self.base).entries()) if self.base else []
+        return overlay([base, *(entries_of(request, lower) if self.with_store else ())])
+
+    @staticmethod
+    def _squashed(
+        layers: Sequence[Sequence[Entry]], below: Tree, without: set[bytes]
+    ) -> list[Entry]:
+        return [e for e in squash(layers, base=below, mtime=MADE_AT) if e.path not in without]
