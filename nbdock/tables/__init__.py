@@ -5,6 +5,7 @@ from nbdock.tables.files import file_table
 from nbdock.tables.layers import layer_table
 from nbdock.tables.packages import package_table
 from nbdock.tables.registries import index_table, registry_table
+from nbdock.tables.sharing import sharing_matrix, sharing_table
 from nbdock.tables.waste import Efficiency, efficiency, waste_table
 
 __all__ = [
@@ -18,5 +19,7 @@ __all__ = [
     "layer_table",
     "package_table",
     "registry_table",
+    "sharing_matrix",
+    "sharing_table",
     "waste_table",
 ]

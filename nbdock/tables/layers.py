@@ -32,7 +32,7 @@ from nbdock.tables.subjects import EngineImage, Subject, expect_platform, to_sub
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["layer_table"]
+__all__ = ["layer_table", "layers_of_all"]
 
 
 def layer_table(
@@ -96,6 +96,20 @@ def layer_table(
     names = [str(value) for value, rows in zip(given, found, strict=True) for _ in rows]
     index = [pd.Index(names, dtype="str"), pd.Index(positions, dtype="int64")]
     return table.set_axis(pd.MultiIndex.from_arrays(index, names=["image", "position"]))
+
+
+def layers_of_all(
+    images: Sequence[Subject],
+    *,
+    platform: str | Platform | None = None,
+    tls_verify: bool = True,
+    progress: Progress | None = None,
+) -> list[list[ImageLayer]]:
+    """The layers of images; of those in a registry from their documents alone."""
+    chosen = expect_platform(platform) or Platform.host()
+    subjects = [to_subject(image) for image in images]
+    found = _fetched(subjects, chosen, tls_verify, progress)
+    return [[layer for layer, _ in _rows(each)] for each in found]
 
 
 Row = tuple[ImageLayer, int | None]

@@ -25,7 +25,7 @@ from nbdock.tables.subjects import Subject
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["package_table", "packages_of"]
+__all__ = ["manager_of", "package_table", "packages_of"]
 
 
 def package_table(
@@ -80,7 +80,7 @@ def package_table(
     small = all(number < 1 << 63 for number in numbers)
     return pd.DataFrame(
         {
-            "manager": pd.Categorical([_manager(p) for p in packages], pd.Index(MANAGERS)),
+            "manager": pd.Categorical([manager_of(p) for p in packages], pd.Index(MANAGERS)),
             "version": pd.Series([p.version for p in packages], dtype="str"),
             "size_bytes": pd.Series([p.size_bytes for p in packages], dtype="int64"),
             "closure_size_bytes": pd.Series([reached[p.key] for p in packages], dtype="int64"),
@@ -125,7 +125,8 @@ def packages_of(
     return closure, {**{key: its_layers[key] for key in known}, **layer_of}
 
 
-def _manager(package: Package) -> str:
+def manager_of(package: Package) -> str:
+    """Who installs a package: one of `MANAGERS`."""
     if isinstance(package, FoundPackage):
         return package.told.manager
     if package.root.startswith("/nix/store/"):
