@@ -332,7 +332,7 @@ def _format(fd: int) -> None:
 # The result
 
 _NO_SPACE: Final = b"No space left on device"
-_SAID_LINE: Final = re.compile(rb"^/dev/\.nbdock/script: (?:line )?(\d+): ", re.MULTILINE)
+_SAID_LINE: Final = re.compile(rb"/dev/\.nbdock/script: (?:line )?(\d{1,9}): [^\n]*\n?\Z")
 
 
 def _failed_line(task: GuestTask, exited: Exited, output: bytes) -> int | None:
@@ -342,8 +342,8 @@ def _failed_line(task: GuestTask, exited: Exited, output: bytes) -> int | None:
     if exited.failed_line is not None:
         return exited.failed_line
     # What a shell itself objects to, it says last.
-    if said := _SAID_LINE.findall(output[-2000:]):
-        return int(said[-1])
+    if said := _SAID_LINE.search(output[-2000:]):
+        return int(said[1])
     ends = re.compile(rb"\bexit\s+%d\b" % exited.exit_code)
     lines = [n for n, line in enumerate(task.script.splitlines(), 1) if ends.search(line)]
     return lines[0] if len(lines) == 1 else None

@@ -90,7 +90,8 @@ gnu() {
 }
 
 until [ -c /dev/vport0p3 ]; do usleep 2500; done
-exec 3<>/dev/vport0p1 4>/dev/vport0p2 5<>/run/log
+# Held open from the beginning: nobody else can open them.
+exec 3<>/dev/vport0p1 4>/dev/vport0p2 5<>/run/log 6>/dev/vport0p3
 read -r release </proc/sys/kernel/osrelease
 # (A number of the kernel's is read whole, or it is cut off behind its first digit.)
 echo "READY $release $(cat /proc/sys/kernel/random/entropy_avail)" >&3
@@ -145,10 +146,11 @@ echo "START" >&3
 code=0
 if [ -n "$program" ]; then
   echo -1000 >/proc/self/oom_score_adj
-  cat </run/log >&4 5>&- &
+  # (Not cat, which copies four kilobytes at a time.)
+  dd bs=32768 </run/log >&4 5>&- 2>/dev/null &
   reader=$!
   # A space of processes of its own: it ends with the first of them, and nothing stays behind.
-  unshare -m -p -f /nbdock/commands "$root" 3>&- 4>&- 5>&-
+  unshare -m -p -f /nbdock/commands "$root" 3>&- 4>&- 5>&- 6>&-
   exec 5>&-
   wait $reader
   code=
@@ -176,8 +178,8 @@ if [ "$code" = 0 ] && [ "$send" != nothing ]; then
       fail DISK "The tree cannot be mounted."
     folder=/sent
   fi
-  cd "$folder" && gnu tar --create --file=/dev/vport0p3 --blocking-factor=128 --format=posix \
-    --numeric-owner --sort=name --sparse --xattrs "--xattrs-include=*" --totals . 2>/run/totals
+  cd "$folder" && gnu tar --create --file=- --blocking-factor=128 --format=posix \
+    --numeric-owner --sort=name --sparse --xattrs "--xattrs-include=*" --totals . >&6 2>/run/totals
   case $? in
   0) ;;
   # Where a layer's whiteout hides nothing, the kernel lists a name that is not there.
