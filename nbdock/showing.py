@@ -163,9 +163,9 @@ def show_calls(output: Callable[[], ProgressOutput] | None) -> None:
 def watched(
     done: str,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callable[P, Coroutine[Any, Any, T]]]:
-    """For async functions with an argument ``progress``: without one, show how the call goes.
+    """For async functions: without an argument ``progress``, show how the call goes.
 
-    With an argument ``on_log`` too, the log is shown as well.
+    What the function itself reports is shown if it takes ``progress``, its log if ``on_log``.
 
     Only for who awaits the function itself: not on the core's own loop, where somebody waits who
     has said what to report to, and not for what a function that is watched calls.
@@ -179,7 +179,7 @@ def watched(
     def decorate(
         function: Callable[P, Coroutine[Any, Any, T]],
     ) -> Callable[P, Coroutine[Any, Any, T]]:
-        has_log = "on_log" in inspect.signature(function).parameters
+        takes = inspect.signature(function).parameters
 
         @functools.wraps(function)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -188,11 +188,12 @@ def watched(
                 return await function(*args, **kwargs)
             before = _is_watched.set(True)
             output = _output()
-            if has_log and kwargs.get("on_log") is None:
+            if "on_log" in takes and kwargs.get("on_log") is None:
                 kwargs["on_log"] = output.say
             try:
                 async with _showing(done, output) as line:
-                    kwargs["progress"] = line
+                    if "progress" in takes:
+                        kwargs["progress"] = line
                     return await function(*args, **kwargs)
             finally:
                 _is_watched.reset(before)

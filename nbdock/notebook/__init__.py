@@ -62,7 +62,7 @@ def _renew(there: ref[Any], *_: object) -> None:
 def unload(shell: Any) -> None:
     """Take from a shell what `load` gave it."""
     manager = shell.magics_manager
-    for magic in BUILDERS:
+    for magic in (*BUILDERS, "runAsRoot"):
         manager.magics["cell"].pop(magic, None)
     for magic in ("prefetchImage", "nbdock"):
         manager.magics["line"].pop(magic, None)

@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from nbdock.concurrency import in_worker
-from nbdock.errors import NbdockError
+from nbdock.errors import CommandError, NbdockError
 from nbdock.images import (
     Image,
     ImageStream,
@@ -22,17 +22,18 @@ from nbdock.images import (
     from_cell,
     nix_shell_arguments,
     plan_layers,
+    run_as_root,
     to_planner,
 )
 from nbdock.layering import LayerPlan, check_layer_limit
 from nbdock.nixlang import CellArguments, Expression
-from nbdock.notebook.errors import in_cell, without_groups
-from nbdock.notebook.flags import BuildFlags
+from nbdock.notebook.errors import in_cell, in_script, without_groups
+from nbdock.notebook.flags import BuildFlags, RunFlags
 from nbdock.notebook.names import BUILDERS, CellNames
-from nbdock.notebook.reading import call_builder, read_cell
+from nbdock.notebook.reading import OnLog, call_builder, read_cell
 from nbdock.packages import Progress
 
-__all__ = ["Made", "Outcome", "build_cell"]
+__all__ = ["Made", "Outcome", "build_cell", "run_cell"]
 
 Made = Image | ImageStream | MergedImages | RootFilesystem
 """What cells make, if they do not only plan."""
@@ -63,6 +64,7 @@ async def build_cell(
     magic: str,
     flags: BuildFlags,
     progress: Progress,
+    on_log: OnLog,
 ) -> Outcome:
     """Build what a cell says.
 
@@ -76,17 +78,40 @@ async def build_cell(
     try:
         if flags.save:
             check_destination(flags.save)  # now, not after the build
-        cell = await read_cell(expression, names, magic=magic, progress=progress)
+        cell = await read_cell(expression, names, magic=magic, progress=progress, on_log=on_log)
         if flags.dry_run:
             given = from_cell(BUILDERS[magic], cell.arguments, magic=where)
             return Outcome(await _plan(magic, given), "Planned")
-        made: Made = await call_builder(magic, cell.arguments, progress=progress, where=where)
+        made: Made = await call_builder(
+            magic, cell.arguments, progress=progress, on_log=on_log, where=where
+        )
         done = [_DONE.get(magic, "Built"), *await _deliver(made, flags, progress)]
         return Outcome(made, ", ".join(done))
     except NbdockError as error:
         failure = in_cell(error, cell, magic=magic)
     # Outside the handler: what evaluation wrapped must not come back as its own context.
     raise without_groups(failure)
+
+
+async def run_cell(
+    image: Image | str, script: str, *, flags: RunFlags, progress: Progress, on_log: OnLog
+) -> Outcome:
+    """Run what a cell of ``%%runAsRoot`` says.
+
+    Raises
+    ------
+    NbdockError
+        What `run_as_root` raises, with the line of the script where it stopped.
+    """
+    try:
+        if flags.build.save:
+            check_destination(flags.build.save)
+        arguments: dict[str, Any] = dict(flags.arguments)
+        made = await run_as_root(image, script, **arguments, progress=progress, on_log=on_log)
+        done = ["Ran as root", *await _deliver(made, flags.build, progress)]
+        return Outcome(made, ", ".join(done))
+    except CommandError as error:
+        raise in_script(error, script) from None
 
 
 async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:

@@ -2,6 +2,7 @@
 
     %%buildLayeredImage --d<Tab>      ->  --dry-run
     %prefetchImage mysql:8 --ar<Tab>  ->  --arch
+    %%runAsRoot re<Tab>               ->  redis, if that is an image of the notebook
     maxL<Tab>                         ->  maxLayers =
     config.Work<Tab>                  ->  config.WorkingDir
     contents = [ apt.redis-<Tab>      ->  apt.redis-server, apt.redis-tools, ...
@@ -34,7 +35,7 @@ from nbdock.errors import NbdockError
 from nbdock.images import argument_names
 from nbdock.layering import planners
 from nbdock.notebook.flags import flag_names
-from nbdock.notebook.names import BUILDERS, CellNames, DockerTools
+from nbdock.notebook.names import BUILDERS, CellNames, DockerTools, image_names
 from nbdock.notebook.position import position_in_cell
 from nbdock.oci import ContainerConfig
 from nbdock.packages import PackageSet
@@ -157,6 +158,9 @@ def _matches(shell: Any, context: CompletionContext) -> SimpleMatcherResult:
     magic = _MAGIC.match(text)
     if prefetch := _PREFETCH.match(lines[-1]):
         fragment, known = prefetch[1], flag_names("prefetchImage")
+    elif magic is not None and magic[1] == "runAsRoot" and len(lines) == 1:
+        fragment = text.rpartition(" ")[2]
+        known = [*image_names(shell.user_ns), *flag_names("runAsRoot")]
     elif magic is None or magic[1] not in BUILDERS:
         return SimpleMatcherResult(completions=[], suppress=False)
     else:

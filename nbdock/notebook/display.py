@@ -13,6 +13,7 @@ from typing import Any
 
 from nbdock.filetree import EntryKind
 from nbdock.images import (
+    CompletedCommand,
     Image,
     ImageLayer,
     ImageStream,
@@ -25,6 +26,7 @@ from nbdock.jobs import Job, when_awaited
 from nbdock.layering import LayerPlan, Planners
 from nbdock.notebook.doctor import doctor_view
 from nbdock.notebook.jobdisplay import show_awaited, show_job
+from nbdock.notebook.joblook import plain_line
 from nbdock.notebook.packageviews import package_set_view, package_view, planners_view
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
 from nbdock.packages import AptSearchResult, Closure, Package, PackageSet
@@ -33,6 +35,7 @@ from nbdock.units import bytes_text
 __all__ = ["install", "remove"]
 
 _NAMES_SHOWN = 6
+_OUTPUT_LINES = 200
 _NOT_RUN = "/bin/sh -c #(nop) "
 _SHELL = re.compile(r"\A(?:RUN )?/bin/sh -c ")
 _BUILDKIT = re.compile(r"\s+# buildkit\Z")
@@ -288,6 +291,18 @@ def _search_view(found: AptSearchResult) -> View:
     )  # fmt: skip
 
 
+def _completed_view(completed: CompletedCommand) -> View:
+    lines = [plain_line(line) for line in completed.output.splitlines()]
+    shown = lines[-_OUTPUT_LINES:]
+    note = f"{plural(len(lines) - len(shown), 'line')} before: print(result.output)"
+    return View(
+        f"Exit code {completed.exit_code}",
+        "" if completed.exit_code == 0 else " \u2717",
+        block="\n".join(shown),
+        note=note if len(lines) > len(shown) else "",
+    )
+
+
 _DOCTOR_TABLE = ("nbdock.tables.doctortable", "DoctorTable")
 
 _VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
@@ -297,6 +312,7 @@ _VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
     (MergedImages, _merged_view),
     (RootFilesystem, _rootfs_view),
     (LayerPlan, _plan_view),
+    (CompletedCommand, _completed_view),
     (Closure, _closure_view),
     (AptSearchResult, _search_view),
     (Package, package_view),

@@ -22,13 +22,20 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
-from nbdock.errors import CellError, MissingArgumentError, NbdockError, UnknownArgumentError
+from nbdock.errors import (
+    CellError,
+    CellEvaluationError,
+    CommandError,
+    MissingArgumentError,
+    NbdockError,
+    UnknownArgumentError,
+)
 from nbdock.images import cell_name
 from nbdock.jobs import JobCancelledError
 from nbdock.nixlang import CellArguments
 from nbdock.notebook.blamed import blamed, indices
 
-__all__ = ["in_cell", "install", "quietly", "remove", "without_groups"]
+__all__ = ["in_cell", "in_script", "install", "quietly", "remove", "without_groups"]
 
 # No red: on the dark red that JupyterLab's dark theme puts behind errors it cannot be read.
 _BOLD, _DIM, _END = "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -162,14 +169,44 @@ def in_cell(error: NbdockError, cell: CellArguments | None, *, magic: str) -> Nb
     first, *rest = argument.split(".")
     for name in dict.fromkeys((first, cell_name(first))):
         if name in cell.arguments:
-            vars(error)[_IN_CELL] = cell.error(
+            place: CellError = cell.error(
                 error.message, (name, *rest, *indices(first, error.message)),
                 name=isinstance(error, UnknownArgumentError),
             )  # fmt: skip
+            if isinstance(error, CommandError) and error.line:
+                script = cell.arguments[name]
+                place = _line_of_script(error, place, script if isinstance(script, str) else "")
+            vars(error)[_IN_CELL] = place
             return error
     if (path := blamed(cell.arguments, error)) is not None:
         vars(error)[_IN_CELL] = cell.error(error.message, path)
     return error
+
+
+def in_script(error: CommandError, script: str) -> CommandError:
+    """An error of a script that is a cell of its own, with the line where it stopped."""
+    if error.line:
+        whole = CellEvaluationError(error.message, source=script, line=1, column=1)
+        vars(error)[_IN_CELL] = _line_of_script(error, whole, script)
+    return error
+
+
+def _line_of_script(error: CommandError, place: CellError, script: str) -> CellError:
+    """Where the line at which a script stopped stands in a cell.
+
+    What was put into a text of the cell may be more lines than stand there, so it is the line that
+    says the same, as often as the script had said that by then.
+    """
+    wanted = error.source_line.strip()
+    told = [line.strip() for line in script.splitlines()[: error.line]]
+    lines = place.source.splitlines()
+    found = [n for n, line in enumerate(lines, 1) if n >= place.line and line.strip() == wanted]
+    if not wanted or not found:
+        return place
+    line = found[min(max(told.count(wanted), 1), len(found)) - 1]
+    text = lines[line - 1]
+    column = len(text) - len(text.lstrip()) + 1
+    return CellEvaluationError(error.message, source=place.source, line=line, column=column)
 
 
 def without_groups(error: BaseException) -> BaseException:

@@ -1,6 +1,7 @@
-"""The flags of the build magics, the same on each, and of ``%prefetchImage``.
+"""The flags of the build magics, the same on each, of ``%%runAsRoot`` and ``%prefetchImage``.
 
     %%buildLayeredImage -o redis --save redis.tar.gz
+    %%runAsRoot redis -o changed --tag 2
     %prefetchImage mysql:8 --arch arm64
 
 Flags are whole words (no abbreviations), quotes are removed, and a misspelled flag is refused with
@@ -21,17 +22,28 @@ from IPython.core.error import UsageError
 from nbdock.errors import InvalidReferenceError, nearest
 from nbdock.oci import Reference
 
-__all__ = ["BuildFlags", "PrefetchFlags", "flag_names", "parse_flags", "parse_prefetch"]
+__all__ = [
+    "BuildFlags",
+    "PrefetchFlags",
+    "RunFlags",
+    "flag_names",
+    "parse_flags",
+    "parse_prefetch",
+    "parse_run",
+]
 
 
 _UNFIT = {
     "mergeImages": ("--dry-run", "--push"),
     "exportImage": ("--dry-run", "--push"),
     "pullImage": ("--dry-run",),
+    "runAsRoot": ("--dry-run",),
 }
 """Flags that a magic does not have: what plans no layers, what is not one image."""
 
 
+_RUN = "runAsRoot"
+_RUN_ARGUMENTS = ("name", "tag", "disk_size", "build_vm_memory_size")
 _PREFETCH = "prefetchImage"
 _PREFETCH_OPTIONS = (
     "image-name", "image-tag", "image-digest", "os", "arch", "variant", "final-image-name",
@@ -58,6 +70,15 @@ class BuildFlags:
 
 
 @dataclasses.dataclass(frozen=True)
+class RunFlags:
+    """What stands behind ``%%runAsRoot``: an image, arguments of `run_as_root`, and the rest."""
+
+    image: str
+    arguments: Mapping[str, str | int]
+    build: BuildFlags
+
+
+@dataclasses.dataclass(frozen=True)
 class PrefetchFlags:
     """What stands behind ``%prefetchImage``: arguments of `prefetch_image`, and a name to bind."""
 
@@ -77,6 +98,8 @@ def _parser(magic: str) -> _Parser:
     if magic == _PREFETCH:
         return _prefetch_parser()
     parser = _Parser(prog=f"%%{magic}", add_help=False, allow_abbrev=False)
+    if magic == _RUN:
+        _add_run(parser)
     _add_output(parser)
     unfit = _UNFIT.get(magic, ())
     if "--dry-run" not in unfit:
@@ -98,6 +121,16 @@ def _prefetch_parser() -> _Parser:
         parser.add_argument(f"--{option}", metavar=option.rpartition("-")[2].upper())
     _add_output(parser)
     return parser
+
+
+def _add_run(parser: _Parser) -> None:
+    parser.add_argument("image", nargs="?", help="a name in the notebook, or a path")
+    parser.add_argument("--name", metavar="NAME", help="name of the new image")
+    parser.add_argument("--tag", metavar="TAG", help="tag of the new image")
+    parser.add_argument("--disk-size", metavar="MIB", type=int, help="what the script may write")
+    parser.add_argument(
+        "--memory", metavar="MIB", type=int, dest="build_vm_memory_size", help="of the machine"
+    )
 
 
 def _add_output(parser: _Parser) -> None:
@@ -123,7 +156,34 @@ def parse_flags(magic: str, line: str) -> BuildFlags:
         raise _unknown(
             f"%%{magic}", magic, rest[0], f"To bind the result to a name, write -o {rest[0]}."
         )
-    flags = BuildFlags(**vars(found))
+    return _checked(magic, BuildFlags(**vars(found)))
+
+
+def parse_run(line: str) -> RunFlags:
+    """The image and the flags in the line of ``%%runAsRoot``.
+
+    Raises
+    ------
+    UsageError
+        An unknown flag (with the nearest), a missing value, no image or two.
+    """
+    found, rest = _parsed(_RUN, line)
+    if rest:
+        advice = f"It takes one image; to bind the result to a name, write -o {rest[0]}."
+        raise _unknown(f"%%{_RUN}", _RUN, rest[0], advice)
+    given = vars(found)
+    image = given.pop("image")
+    if not image:
+        raise UsageError(f"%%{_RUN} takes an image, for example %%{_RUN} redis -o changed")
+    arguments = {name: given.pop(name) for name in _RUN_ARGUMENTS}
+    return RunFlags(
+        image,
+        {name: value for name, value in arguments.items() if value is not None},
+        _checked(_RUN, BuildFlags(**given)),
+    )
+
+
+def _checked(magic: str, flags: BuildFlags) -> BuildFlags:
     for flag, value in (("--save", flags.save), ("--push", flags.push)):
         if value is not None and not value.strip():
             raise UsageError(f"%%{magic} {flag} is empty.")

@@ -15,16 +15,17 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from nbdock.images import PrefetchedImage, prefetch_image
 from nbdock.jobs import Job, JobReport
 from nbdock.layering import LayerPlan
 from nbdock.nixlang import parse
-from nbdock.notebook.building import Made, build_cell
-from nbdock.notebook.flags import parse_flags, parse_prefetch
+from nbdock.notebook.building import Made, build_cell, run_cell
+from nbdock.notebook.flags import BuildFlags, parse_flags, parse_prefetch, parse_run
 from nbdock.notebook.jobdisplay import run_job
-from nbdock.notebook.names import CellNames
+from nbdock.notebook.names import CellNames, image_named
 from nbdock.notebook.progress import run_with_progress
 
 __all__ = ["BuildMagics"]
@@ -157,6 +158,37 @@ class BuildMagics(Magics):
         """
         return self._build("pullImage", line, cell)
 
+    @no_var_expand
+    @cell_magic
+    def runAsRoot(self, line: str, cell: str) -> object:  # noqa: N802 - dockerTools' name
+        """Run a script as root on an image, in a virtual machine: the image with what it changed.
+
+            %%runAsRoot redis -o prepared --tag prepared
+            groupadd -r redis
+            useradd -r -g redis redis
+            mkdir /data
+            chown redis:redis /data
+
+        The cell is the script itself, for the image's shell or the interpreter that its first line
+        names; it stops at the first command that fails, and nothing in it is Nix. The image is a
+        name in the notebook, or the path of an archive.
+
+        Flags: -o NAME (bind the result), --name NAME and --tag TAG (of the new image), --disk-size
+        MIB (what the script may write, 1024), --memory MIB (512), --save PATH, --load (into a
+        Docker or Podman engine), --push REFERENCE, --background (a job).
+        """
+        flags = parse_run(line)
+        image = image_named(flags.image, self.shell.user_ns)
+        if not cell.strip():
+            raise UsageError("%%runAsRoot: the cell has no script. Write one below the first line.")
+
+        async def work(report: JobReport) -> Made | LayerPlan:
+            outcome = await run_cell(image, cell, flags=flags, progress=report, on_log=report.log)
+            report.summary = outcome.summary
+            return outcome.result
+
+        return self._run(work, flags.build, name=flags.build.output or "runAsRoot")
+
     @line_magic
     def prefetchImage(self, line: str) -> PrefetchedImage:  # noqa: N802 - as the function in cells
         """Find out what to write for `%%pullImage`, so that it always pulls the image of today.
@@ -182,14 +214,19 @@ class BuildMagics(Magics):
         names = CellNames(self.shell.user_ns)
 
         async def work(report: JobReport) -> Made | LayerPlan:
-            outcome = await build_cell(expression, names, magic=magic, flags=flags, progress=report)
+            outcome = await build_cell(
+                expression, names, magic=magic, flags=flags, progress=report, on_log=report.log
+            )
             report.summary = outcome.summary
             return outcome.result
 
+        return self._run(work, flags, name=flags.output or magic, always=magic == "pullImage")
+
+    def _run(self, work: _Work, flags: BuildFlags, *, name: str, always: bool = False) -> object:
+        """Wait for the work of a cell and bind what it makes, or start it as a job."""
         if flags.background:
-            return self._start(work, flags.output, name=flags.output or magic)
-        always = flags.delivers or magic == "pullImage"
-        made = run_job(flags.output or magic, work, always=always)
+            return self._start(work, flags.output, name=name)
+        made = run_job(name, work, always=always or flags.delivers)
         if flags.output:
             self.shell.user_ns[flags.output] = made
         return made

@@ -6,11 +6,16 @@ fromImage = buildImage { name = "base"; copyToRoot = [ dockerTools.caCertificate
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from IPython.core.error import UsageError
+
 from nbdock import packages
+from nbdock.errors import nearest
 from nbdock.images import (
+    Image,
     build_image,
     build_layered_image,
     build_nix_shell_image,
@@ -22,6 +27,7 @@ from nbdock.images import (
     stream_layered_image,
     stream_nix_shell_image,
 )
+from nbdock.jobs import Job
 from nbdock.nixlang import takes_keywords
 from nbdock.packages import PackageSet, apt, directory, script, text_file
 
@@ -32,6 +38,8 @@ __all__ = [
     "CellNames",
     "DockerTools",
     "default_apt",
+    "image_named",
+    "image_names",
     "open_nixpkgs",
 ]
 
@@ -138,3 +146,40 @@ class CellNames(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+
+def image_names(namespace: Mapping[str, object]) -> list[str]:
+    """The names of a notebook's images."""
+    return [
+        name for name, value in namespace.items()
+        if isinstance(value, Image) and not name.startswith("_")
+    ]  # fmt: skip
+
+
+def image_named(text: str, namespace: Mapping[str, object]) -> Image | str:
+    """What the line of a magic means by an image: a name in the notebook, or a path.
+
+    Raises
+    ------
+    UsageError
+        There is no such image; with the nearest.
+    """
+    value = namespace.get(text)
+    if isinstance(value, Image):
+        return value
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Job):
+        raise UsageError(f"{text} is still being built; wait for it with await {text}.")
+    if value is not None:
+        raise UsageError(f"{text} is no image but a {type(value).__name__}.")
+    if "/" in text or os.path.exists(text):
+        return text
+    known = image_names(namespace)
+    close = nearest(text, known, count=1)
+    advice = (
+        f"Did you mean {close[0]}?" if close
+        else f"Images in this notebook: {', '.join(known)}." if known
+        else 'Bind one first, for example: base = nbdock.load_image("base.tar")'
+    )  # fmt: skip
+    raise UsageError(f"There is no image {text!r} in this notebook. {advice}")

@@ -23,13 +23,20 @@ from nbdock.nixlang import CellArguments, Expression, read_arguments, takes_keyw
 from nbdock.notebook.names import BUILDERS, FUNCTIONS, LISTS, CellNames, DockerTools, open_nixpkgs
 from nbdock.packages import PackageSet, Progress
 
-__all__ = ["call_builder", "read_cell"]
+__all__ = ["OnLog", "call_builder", "read_cell"]
 
 T = TypeVar("T")
+OnLog = Callable[[str], object]
+"""Called with each line of a log."""
 
 
 async def read_cell(
-    expression: Expression, names: CellNames, *, magic: str, progress: Progress | None = None
+    expression: Expression,
+    names: CellNames,
+    *,
+    magic: str,
+    progress: Progress | None = None,
+    on_log: OnLog | None = None,
 ) -> CellArguments:
     """The arguments that a build cell gives.
 
@@ -38,7 +45,7 @@ async def read_cell(
     CellError
         The cell has no such value; or what a package set raises when it cannot load.
     """
-    core = _Core(asyncio.get_running_loop(), progress)
+    core = _Core(asyncio.get_running_loop(), progress, on_log)
     loading = _LoadingNames(names, core, with_tools="dockerTools" in expression.text)
     others = {name: f"Begin the cell with %%{name}." for name in BUILDERS if name != magic}
     # Not one of the core's workers: those are few, and loading an index needs them.
@@ -58,11 +65,18 @@ async def read_cell(
 
 
 async def call_builder(
-    magic: str, arguments: Mapping[str, object], *, progress: Progress | None, where: str
+    magic: str,
+    arguments: Mapping[str, object],
+    *,
+    progress: Progress | None,
+    on_log: OnLog | None,
+    where: str,
 ) -> Any:
     """What a function makes of a cell's arguments; `where` is its name in errors."""
     function = FUNCTIONS[magic]
     given: dict[str, Any] = from_cell(function, arguments, magic=where)
+    if "on_log" in inspect.signature(function).parameters:
+        given["on_log"] = on_log
     if inspect.iscoroutinefunction(inspect.unwrap(function)):
         return await function(**given, progress=progress)
     # A description of what is built later, when this progress line is gone.
@@ -72,8 +86,11 @@ async def call_builder(
 class _Core:
     """What evaluation in a thread needs of the core's loop: to wait, until it is stopped."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, progress: Progress | None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, progress: Progress | None, on_log: OnLog | None
+    ) -> None:
         self.progress = progress
+        self.on_log = on_log
         self._loop = loop
         self._stopped = False
         self._task: asyncio.Task[object] | None = None
@@ -141,8 +158,12 @@ class _LoadingNames(Mapping[str, object]):
                     f"not a {type(given).__name__}.",
                     argument="",
                 )
-            progress = self._core.progress
-            made = self._core.wait(lambda: call_builder(name, given, progress=progress, where=name))
+            core = self._core
+            made = core.wait(
+                lambda: call_builder(
+                    name, given, progress=core.progress, on_log=core.on_log, where=name
+                )
+            )
             return _in_cell(made)
 
         build.__name__ = name

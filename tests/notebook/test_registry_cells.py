@@ -300,7 +300,9 @@ def test_bytes_are_shown_and_one_line_stays(kernel) -> None:
     [first] = of_kind(messages, "display_data")
     updates = of_kind(messages, "update_display_data")
     lines = [content["data"]["text/plain"] for content in (first, *updates)]
-    assert any(line.startswith(f"Pulling {registry.host}/slow:1  ") for line in lines)
+    states = [content["data"].get("state", {}) for content in of_kind(messages, "comm_msg")]
+    live = [state["shown"]["text"] for state in states if "shown" in state]
+    assert any(line.startswith(f"Pulling {registry.host}/slow:1  ") for line in [*lines, *live])
     assert re.fullmatch(r"Pulled in [\d.]+ s\.", lines[-1])
     assert {u["transient"]["display_id"] for u in updates} == {first["transient"]["display_id"]}
     [result] = of_kind(messages, "execute_result")
