@@ -7,6 +7,7 @@ machine's own kernel, and what the next guest and dockerd make of it is what the
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from support.overlays import (
 )
 from support.plain_images import write_docker_archive
 
-from nbdock.filetree import Entry, EntryKind, overlay, read_tar, tar_bytes
+from nbdock.filetree import BytesContent, Entry, EntryKind, overlay, read_tar, squash, tar_bytes
 from nbdock.oci import Digest
 from nbdock.vm import GuestTask, LayerDisk, layer_disk, read_changes, run_guest
 
@@ -90,3 +91,38 @@ async def test_every_kind_of_file(nbdock_home: Path, tmp_path: Path, docker_engi
     finally:
         docker_engine("rm", "--force", "fidelity", check=False)
         docker_engine("image", "rm", "fidelity:1")
+
+
+async def test_a_large_base_is_changed_where_it_is(nbdock_home: Path, tmp_path: Path) -> None:
+    """64 MiB in 2,000 files: what comes back is what changed, however large the rest is."""
+
+    def file(path: bytes, data: bytes) -> Entry:
+        content = BytesContent(data)
+        return Entry(path, EntryKind.FILE, size_bytes=len(data), content=content)
+
+    noise = random.Random(1).randbytes(1 << 20)
+    base: list[Entry] = []
+    for number in range(2000):
+        folder = b"f%02d" % (number // 100)
+        if number % 100 == 0:
+            base.append(Entry(folder, EntryKind.DIRECTORY, 0o755))
+        at = number * 500
+        base.append(file(b"%s/%03d" % (folder, number % 100), noise[at : at + 34_000]))
+    below = overlay([base])
+    assert below.size_bytes > 64 << 20
+    # No shell, no programs: the guest's own do.
+    script = b"rm -r /f00; chown -R 7:8 /f01; cp -a /f02 /copy; rm /f03/00*; mkdir /f00"
+    task = GuestTask(
+        layers=(await disk_of(base, tmp_path / "base.tar"),), script=script, send="changes"
+    )
+    async with run_guest(task) as result:
+        assert result.exit_code == 0, result.output
+        assert result.tar_path is not None
+        changes = list(read_changes(result.tar_path, created=7))
+        layer = overlay([squash([changes], base=below)])
+        assert layer.size_bytes == 200 * 34_000
+        copies = {p: layer[p].read() for p in layer if p.startswith(b"copy/")}
+    assert copies == {b"copy" + p[3:]: below[p].read() for p in below if p.startswith(b"f02/")}
+    tree = overlay([base, changes])
+    assert (tree.names(b"f00"), len(tree.names(b"f01")), len(tree.names(b"f03"))) == ((), 100, 90)
+    assert {(e.uid, e.gid) for p, e in tree.items() if p.startswith(b"f01")} == {(7, 8)}
