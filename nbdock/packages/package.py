@@ -11,12 +11,13 @@ import abc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from nbdock.errors import ArgumentError, PackageNotFoundError
 from nbdock.filetree import Entry
 
 if TYPE_CHECKING:
     from nbdock.packages.closure import Closure
 
-__all__ = ["Package", "PackageSet", "Progress"]
+__all__ = ["Package", "PackageSet", "Progress", "no_such_attribute", "not_of_this_set"]
 
 Progress = Callable[[str, int, int], None]
 """Told as work goes on: what is done (a verb and a noun), bytes done, bytes in all (0: unknown)."""
@@ -146,3 +147,24 @@ class PackageSet(abc.ABC):
     def root_entries(self) -> Sequence[Entry]:
         """Entries that every image with packages of this set needs besides the packages' own."""
         return ()
+
+
+# What the package sets raise in the same words
+
+
+class _NoSuchAttributeError(PackageNotFoundError, AttributeError):
+    """An attribute that names no package: `hasattr` and `getattr` with a default understand it."""
+
+
+def no_such_attribute(error: PackageNotFoundError) -> PackageNotFoundError:
+    """The error for an attribute, where looking its name up raised `error`."""
+    return _NoSuchAttributeError(error.message, package=error.package, hint=error.hint)
+
+
+def not_of_this_set(package: Package) -> ArgumentError:
+    """The error for a package that another set was asked about."""
+    return ArgumentError(
+        f"{package!r} is not of this package set.",
+        argument="packages",
+        hint="nbdock.packages.resolve_closure() takes packages of several sets.",
+    )

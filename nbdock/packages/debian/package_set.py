@@ -20,7 +20,6 @@ from typing import Protocol, overload
 from nbdock import concurrency
 from nbdock.content import BlobStore, LayerCache
 from nbdock.errors import (
-    ArgumentError,
     ArgumentTypeError,
     ContentError,
     NbdockError,
@@ -34,7 +33,13 @@ from nbdock.packages.debian.mergedusr import merged_usr_links
 from nbdock.packages.debian.record import PackageRecord
 from nbdock.packages.debian.resolver import AlternativesRule, Resolution, request_key, resolve
 from nbdock.packages.loadonce import LoadOnce
-from nbdock.packages.package import Package, PackageSet, Progress
+from nbdock.packages.package import (
+    Package,
+    PackageSet,
+    Progress,
+    no_such_attribute,
+    not_of_this_set,
+)
 
 __all__ = ["AptPackage", "AptPackageSet", "AptSearchResult", "LoadedIndex"]
 
@@ -124,10 +129,6 @@ class AptSearchResult(Sequence[AptPackage]):
             }
             for p in self._packages
         ]
-
-
-class _NoSuchAttributeError(PackageNotFoundError, AttributeError):
-    """An attribute that names no package: `hasattr` and `getattr` with a default understand it."""
 
 
 class AptPackageSet(PackageSet):
@@ -244,13 +245,13 @@ class AptPackageSet(PackageSet):
             if not names:
                 return self[name.replace("_", "-")]
         except PackageNotFoundError as error:
-            raise _NoSuchAttributeError(
-                error.message, package=error.package, hint=error.hint
-            ) from None
-        raise _NoSuchAttributeError(
-            f"The attribute {name!r} could be {' or '.join(names)}.",
-            package=name,
-            hint=f'Say which: apt["{names[0]}"].',
+            raise no_such_attribute(error) from None
+        raise no_such_attribute(
+            PackageNotFoundError(
+                f"The attribute {name!r} could be {' or '.join(names)}.",
+                package=name,
+                hint=f'Say which: apt["{names[0]}"].',
+            )
         )
 
     def __contains__(self, name: object) -> bool:
@@ -390,10 +391,6 @@ class AptPackageSet(PackageSet):
         mine = []
         for package in packages:
             if not isinstance(package, AptPackage) or package.package_set is not self:
-                raise ArgumentError(
-                    f"{package!r} is not of this package set.",
-                    argument="packages",
-                    hint="nbdock.packages.resolve_closure() takes packages of several sets.",
-                )
+                raise not_of_this_set(package)
             mine.append(package)
         return mine

@@ -17,7 +17,6 @@ from typing import Any
 
 from nbdock import concurrency, settings
 from nbdock.errors import (
-    ArgumentError,
     ArgumentTypeError,
     NbdockError,
     PackageNotFoundError,
@@ -41,7 +40,13 @@ from nbdock.packages.nix.cache.signatures import TrustedKeys
 from nbdock.packages.nix.cache.system import choose
 from nbdock.packages.nix.local.source import attribute_path
 from nbdock.packages.nix.storepath import STORE_DIR, StorePath
-from nbdock.packages.package import Package, PackageSet, Progress
+from nbdock.packages.package import (
+    Package,
+    PackageSet,
+    Progress,
+    no_such_attribute,
+    not_of_this_set,
+)
 
 __all__ = ["CachePackageSet", "host_system"]
 
@@ -51,10 +56,6 @@ def host_system() -> str:
     machine = platform.machine().lower()
     names = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i586": "i686"}
     return f"{names.get(machine, machine)}-linux"
-
-
-class _NoSuchAttributeError(PackageNotFoundError, AttributeError):
-    """An attribute that names no package: `hasattr` and `getattr` with a default understand it."""
 
 
 class CachePackageSet(PackageSet):
@@ -195,9 +196,7 @@ class CachePackageSet(PackageSet):
         try:
             return self.package(attribute)
         except PackageNotFoundError as error:
-            raise _NoSuchAttributeError(
-                error.message, package=error.package, hint=error.hint
-            ) from None
+            raise no_such_attribute(error) from None
 
     def __dir__(self) -> list[str]:
         own = [name for name in object.__dir__(self) if not name.startswith("_")]
@@ -308,10 +307,6 @@ class CachePackageSet(PackageSet):
                 not isinstance(package, CachePackage | CacheAttribute)
                 or package.package_set is not self
             ):
-                raise ArgumentError(
-                    f"{package!r} is not of this package set.",
-                    argument="packages",
-                    hint="nbdock.packages.resolve_closure() takes packages of several sets.",
-                )
+                raise not_of_this_set(package)
             mine.append(package)
         return mine

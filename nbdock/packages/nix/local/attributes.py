@@ -20,7 +20,7 @@ from nbdock.errors import NbdockError, NixError, PackageNotFoundError, nearest
 from nbdock.filetree import Entry
 from nbdock.packages.nix.local.source import attribute_text
 from nbdock.packages.nix.storepath import StorePath
-from nbdock.packages.package import Package
+from nbdock.packages.package import Package, no_such_attribute
 
 if TYPE_CHECKING:
     from nbdock.packages.nix.local.evaluation import NixPackageSet
@@ -76,10 +76,6 @@ class Answer:
     needed: tuple[Needed, ...] = ()
 
 
-class _NoSuchAttributeError(PackageNotFoundError, AttributeError):
-    """An attribute that is not there: `hasattr` and `getattr` with a default understand it."""
-
-
 class Selectable:
     """What attributes are selected from: nixpkgs itself, and each attribute in turn."""
 
@@ -105,9 +101,7 @@ class Selectable:
         try:
             return self.attribute_set.select_name(self.attribute, name)
         except PackageNotFoundError as error:
-            raise _NoSuchAttributeError(
-                error.message, package=error.package, hint=error.hint
-            ) from None
+            raise no_such_attribute(error) from None
 
     def attribute_names(self) -> tuple[str, ...]:
         """The names of all attributes in it, sorted."""

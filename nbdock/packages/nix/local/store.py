@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nbdock.concurrency import in_worker
 from nbdock.errors import (
-    ArgumentError,
     ArgumentTypeError,
     InvalidStorePathError,
     NixError,
@@ -28,7 +27,7 @@ from nbdock.packages.nix.local.database import StoreDatabase
 from nbdock.packages.nix.local.location import StoreLocation
 from nbdock.packages.nix.storepackage import PathInfo, StorePackage
 from nbdock.packages.nix.storepath import StorePath
-from nbdock.packages.package import Package, PackageSet, Progress
+from nbdock.packages.package import Package, PackageSet, Progress, not_of_this_set
 
 __all__ = ["LocalStore", "LocalStorePackage"]
 
@@ -223,11 +222,7 @@ class LocalStore(PackageSet):
             if not isinstance(package, LocalStorePackage) or (
                 package.package_set.location != self.location
             ):
-                raise ArgumentError(
-                    f"{package!r} is not of this package set.",
-                    argument="packages",
-                    hint="nbdock.packages.resolve_closure() takes packages of several sets.",
-                )
+                raise not_of_this_set(package)
             mine.append(package)
         return mine
 
