@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     )
     from nbdock.settings import configure
     from nbdock.tables import (
+        closure_graph,
+        compare_table,
         doctor,
         efficiency,
         file_table,
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
         layer_table,
         package_table,
         registry_table,
+        reproducibility_table,
         sharing_matrix,
         sharing_table,
         waste_table,
@@ -89,6 +92,8 @@ __all__ = [
     "build_nix_shell_image",
     "ca_certificates",
     "closure",
+    "closure_graph",
+    "compare_table",
     "concurrency",
     "configure",
     "directory",
@@ -110,6 +115,7 @@ __all__ = [
     "pull_image",
     "push_index",
     "registry_table",
+    "reproducibility_table",
     "run_as_root",
     "script",
     "settings",
@@ -138,8 +144,8 @@ _ROOMS = {
     "nbdock.layering": ("LayerPlan", "planners"),
     "nbdock.tables": (
         "layer_table", "file_table", "package_table", "waste_table", "efficiency",
-        "sharing_table", "sharing_matrix",
-        "registry_table", "index_table", "doctor",
+        "sharing_table", "sharing_matrix", "compare_table", "reproducibility_table",
+        "closure_graph", "registry_table", "index_table", "doctor",
     ),
     "nbdock.jobs": ("Job",),
     "nbdock.errors": ("NbdockError",),
