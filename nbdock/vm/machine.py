@@ -411,6 +411,10 @@ class Machine:
         """The next message of the guest, which must be of this kind."""
         message = await self._within(self._messages.get(), timeout_s, late)
         if isinstance(message, Failed):
+            # What the guest's programs said of it may not have been read yet.
+            with contextlib.suppress(OSError):
+                while data := self._sockets["console"].recv(_PIECE_BYTES):
+                    self._take_console(data)
             raise refusal(message, console=self._console_text())
         if not isinstance(message, kind):
             raise GuestProtocolError(
