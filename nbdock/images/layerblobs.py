@@ -6,6 +6,7 @@ and the cache remembers which belongs to which.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import BinaryIO
 
@@ -16,6 +17,8 @@ from nbdock.oci import Descriptor, Digest, MediaType
 
 __all__ = ["ensure_compressed", "ensure_uncompressed", "keep_tar"]
 
+_TAR_END_BYTES = 1024
+
 
 def ensure_uncompressed(store: BlobStore, descriptor: Descriptor, diff_id: Digest) -> Descriptor:
     """The layer's tar as a blob of the store, decompressed and verified if it was not there yet.
@@ -25,12 +28,26 @@ def ensure_uncompressed(store: BlobStore, descriptor: Descriptor, diff_id: Diges
     DigestMismatchError
         The blob does not hold the tar that the image's configuration promises.
     """
-    if not store.has(diff_id):
-        if descriptor.digest == diff_id:
+    if descriptor.digest == diff_id:
+        if not store.has(diff_id):
             store.open(diff_id).close()  # raises the store's own error
+    elif not _is_whole(store, diff_id):
         with store.open(descriptor.digest) as blob:
             keep_tar(store, blob, diff_id, what=f"The layer {descriptor.digest}")
     return Descriptor(MediaType.OCI_LAYER, diff_id, store.size_of(diff_id))
+
+
+def _is_whole(store: BlobStore, diff_id: Digest) -> bool:
+    """Whether the store has a tar, and with its end: nothing says what its size should be.
+
+    A power cut may take the end of a file that nobody waited for (see `nbdock.content`).
+    """
+    if not store.has(diff_id):
+        return False
+    with store.open(diff_id) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        end = os.pread(file.fileno(), _TAR_END_BYTES, max(0, size_bytes - _TAR_END_BYTES))
+    return len(end) == _TAR_END_BYTES and not any(end)
 
 
 def keep_tar(
