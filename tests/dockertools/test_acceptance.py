@@ -419,7 +419,7 @@ def test_layers_unpack_order(workshop: Workshop, docker_engine: Engine) -> None:
 
 def test_fake_root_commands_chown(workshop: Workshop, docker_engine: Engine) -> None:
     reference = workshop.loaded("layeredImageWithFakeRootCommands", docker_engine)
-    assert docker_engine.run(reference, "stat", "-c", "%u", "/home/jane") == "1000\n"
+    assert docker_engine.run(reference, "busybox", "stat", "-c", "%u", "/home/jane") == "1000\n"
 
 
 def test_chown_persists(workshop: Workshop) -> None:
