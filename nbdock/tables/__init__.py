@@ -1,31 +1,60 @@
-"""pandas tables of layers and packages, of what is in registries, and of what a machine has."""
+"""pandas tables of images, of what is in registries, and of what a machine has.
 
-from nbdock.tables.checkup import CheckedPart, check_parts, doctor
-from nbdock.tables.comparing import compare_table
-from nbdock.tables.files import file_table
-from nbdock.tables.graphs import closure_graph
-from nbdock.tables.layers import layer_table
-from nbdock.tables.packages import package_table
-from nbdock.tables.registries import index_table, registry_table
-from nbdock.tables.reproducing import reproducibility_table
-from nbdock.tables.sharing import sharing_matrix, sharing_table
-from nbdock.tables.waste import Efficiency, efficiency, waste_table
+What a table needs (pandas, numpy, Arrow) is imported when the table is first asked for.
+"""
 
-__all__ = [
-    "CheckedPart",
-    "Efficiency",
-    "check_parts",
-    "closure_graph",
-    "compare_table",
-    "doctor",
-    "efficiency",
-    "file_table",
-    "index_table",
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbdock.tables.checkup import CheckedPart, check_parts, doctor
+    from nbdock.tables.comparing import compare_table
+    from nbdock.tables.files import file_table
+    from nbdock.tables.graphs import closure_graph
+    from nbdock.tables.layers import layer_table
+    from nbdock.tables.packages import package_table
+    from nbdock.tables.registries import index_table, registry_table
+    from nbdock.tables.reproducing import reproducibility_table
+    from nbdock.tables.sharing import sharing_matrix, sharing_table
+    from nbdock.tables.waste import Efficiency, efficiency, waste_table
+
+__all__ = [  # noqa: RUF022, in order of importance
     "layer_table",
+    "file_table",
     "package_table",
-    "registry_table",
-    "reproducibility_table",
-    "sharing_matrix",
-    "sharing_table",
     "waste_table",
+    "efficiency",
+    "Efficiency",
+    "sharing_table",
+    "sharing_matrix",
+    "compare_table",
+    "reproducibility_table",
+    "closure_graph",
+    "registry_table",
+    "index_table",
+    "doctor",
+    "check_parts",
+    "CheckedPart",
 ]
+
+_MODULES = {
+    "layers": ("layer_table",),
+    "files": ("file_table",),
+    "packages": ("package_table",),
+    "waste": ("waste_table", "efficiency", "Efficiency"),
+    "sharing": ("sharing_table", "sharing_matrix"),
+    "comparing": ("compare_table",),
+    "reproducing": ("reproducibility_table",),
+    "graphs": ("closure_graph",),
+    "registries": ("registry_table", "index_table"),
+    "checkup": ("doctor", "check_parts", "CheckedPart"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"nbdock.tables has no {name!r}.")
+    return getattr(importlib.import_module(f"nbdock.tables.{_HOME[name]}"), name)

@@ -18,16 +18,24 @@ them together:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from nbdock.concurrency import run
-from nbdock.errors import InvalidManifestError
+from nbdock.errors import InvalidManifestError, NbdockError
 from nbdock.images import Image, ImageLayer, layers_of, load_image
-from nbdock.oci import Platform, Reference
+from nbdock.oci import Digest, Platform, Reference
 from nbdock.packages import Progress
+from nbdock.tables.imagefiles import read_files
+from nbdock.tables.layerentries import Kind
+from nbdock.tables.opening import open_images
+from nbdock.tables.packages import packages_of
 from nbdock.tables.remote import RemoteImage, open_registries
 from nbdock.tables.subjects import EngineImage, Subject, expect_platform, to_subject
+from nbdock.tables.waste import waste_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +46,7 @@ __all__ = ["layer_table", "layers_of_all"]
 def layer_table(
     image: Subject | Sequence[Subject],
     *,
+    details: bool = False,
     platform: str | Platform | None = None,
     tls_verify: bool = True,
     progress: Progress | None = None,
@@ -50,6 +59,8 @@ def layer_table(
         An image; a name in a registry (``redis:7``), of which no layers are fetched; the path of
         an archive or a layout; an image of a running engine (``docker-daemon:redis:7``); or a list
         of such.
+    details
+        Also what is in the layers, which are read for it, and fetched first if need be.
     platform
         Which image of an index in a registry: ``"linux/arm64"``. By default the one for this
         machine.
@@ -70,7 +81,15 @@ def layer_table(
         - ``size_bytes``: bytes of that blob,
         - ``uncompressed_bytes``: bytes of the tar, as far as it is known here: no document says it,
         - ``contents``: names of the packages or store paths in it, as its history tells,
-        - ``created_by``, ``comment``: the rest of its history.
+        - ``created_by``, ``comment``: the rest of its history,
+
+        and with `details`
+
+        - ``files``: how many entries it has, but for directories and whiteouts,
+        - ``packages``: how many packages it brings (see `package_table`),
+        - ``wasted_bytes``: bytes of its files that are of no use (see `waste_table`),
+        - ``images``: how many images have it, of those given and of those that have a name in
+          the store.
 
     Raises
     ------
@@ -85,17 +104,64 @@ def layer_table(
 
     several = isinstance(image, Sequence) and not isinstance(image, str)
     given: list[Subject] = list(image) if several else [image]  # type: ignore[list-item, arg-type]
-    subjects = [to_subject(value) for value in given]
+    opened: list[Image] = []
+    if details:
+        opened = open_images(given, platform=platform, tls_verify=tls_verify, progress=progress)
+    subjects: Sequence[Image | Reference | EngineImage | str]
+    subjects = opened if details else [to_subject(value) for value in given]
     chosen = expect_platform(platform) or Platform.host()
     found = [_rows(each) for each in _fetched(subjects, chosen, tls_verify, progress)]
     rows = [row for rows in found for row in rows]
     table = _table(rows)
+    if details:
+        table = table.assign(**_details(opened, progress))
     positions = [layer.position for layer, _ in rows]
     if not several:
         return table.set_axis(pd.RangeIndex(len(rows), name="position"))
     names = [str(value) for value, rows in zip(given, found, strict=True) for _ in rows]
     index = [pd.Index(names, dtype="str"), pd.Index(positions, dtype="int64")]
     return table.set_axis(pd.MultiIndex.from_arrays(index, names=["image", "position"]))
+
+
+def _details(images: Sequence[Image], progress: Progress | None) -> dict[str, npt.NDArray[Any]]:
+    """What is in the layers of images, column by column."""
+    users: dict[Digest, set[Digest]] = {}
+    for image in (*images, *_stored(images)):
+        for layer in image.layers:
+            users.setdefault(layer.diff_id, set()).add(image.digest)
+    columns: dict[str, list[npt.NDArray[Any]]] = {}
+    for image in images:
+        count = len(image.layers)
+        files = read_files(image, progress=progress)
+        is_file = (files.kinds != Kind.DIRECTORY) & (files.kinds < Kind.WHITEOUT)
+        wasted = waste_of(files).rows
+        brought = list(packages_of(image, progress=progress)[1].values())
+        of_image = {
+            "files": np.bincount(files.layer[is_file], minlength=count),
+            "packages": np.bincount(np.array(brought, np.int64), minlength=count),
+            # Sums of weights are floats, exact below 2 ** 53.
+            "wasted_bytes": np.bincount(files.layer[wasted], files.sizes[wasted], count),
+            "images": np.array([len(users[layer.diff_id]) for layer in image.layers]),
+        }
+        for name, values in of_image.items():
+            columns.setdefault(name, []).append(values.astype(np.int64))
+    nothing = np.empty(0, np.int64)
+    return {
+        name: np.concatenate([nothing, *columns.get(name, [])])
+        for name in ("files", "packages", "wasted_bytes", "images")
+    }
+
+
+def _stored(images: Sequence[Image]) -> Iterator[Image]:
+    """The images that have names in the stores of some, as far as they are whole."""
+    for store in {image.store.home: image.store for image in images}.values():
+        for stored in store.images():
+            image = Image(store, stored.descriptor, stored.name)
+            try:
+                image.layers  # noqa: B018 - read here, where it may fail
+            except NbdockError:
+                continue
+            yield image
 
 
 def layers_of_all(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
+from support import layers, oracles
 
 import nbdock
 from nbdock import concurrency
@@ -83,3 +86,33 @@ def test_an_image_loaded_from_an_archive(nbdock_home, tmp_path) -> None:
 def test_something_else_is_refused(value) -> None:
     with pytest.raises(ArgumentTypeError, match="takes an image, not a"):
         nbdock.layer_table(value)
+
+
+DETAILS = {"files": "int64", "packages": "int64", "wasted_bytes": "int64", "images": "int64"}
+
+
+def test_details_counted_by_hand(nbdock_home) -> None:
+    apk = b"P:musl\nV:1\nI:9\n\n"
+    base = layers.tar([
+        layers.directory("d"), layers.file("d/a", b"123"), layers.file("lib/apk/db/installed", apk)
+    ])  # fmt: skip
+    top = layers.tar([layers.whiteout("d"), layers.file("b", b"x"), layers.symlink("c", "b")])
+    image, other = layers.make_image([base, top]), layers.make_image([base])
+    other.store.set_image("other:1", other.descriptor)
+    table = nbdock.layer_table(image, details=True)
+    assert kinds(table) == COLUMNS | DETAILS
+    assert table[list(DETAILS)].to_numpy().tolist() == [[2, 1, 3, 2], [2, 0, 0, 1]]
+    several = nbdock.layer_table([image, other], details=True)
+    assert several["images"].tolist() == [2, 1, 2]
+    assert kinds(nbdock.layer_table([], details=True)) == COLUMNS | DETAILS
+
+
+def test_layers_against_skopeo(nbdock_home, tmp_path) -> None:
+    made = [layers.tar([layers.file(name, name.encode() * 99)]) for name in "abc"]
+    image = layers.make_image(made, compressed=True)
+    layout = concurrency.run(image.save(tmp_path / "layout"))
+    raw = json.loads(oracles.skopeo("inspect", "--raw", f"oci:{layout}"))["layers"]
+    table = nbdock.layer_table(layout)
+    assert table["digest"].tolist() == oracles.inspect(f"oci:{layout}")["Layers"]
+    assert table["size_bytes"].tolist() == [layer["size"] for layer in raw]
+    assert table["media_type"].tolist() == [layer["mediaType"] for layer in raw]
