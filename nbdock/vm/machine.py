@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import enum
 import os
-import resource
 import socket
 import subprocess
 import time
@@ -50,11 +48,12 @@ from nbdock.vm.control import (
     Started,
     parse_line,
 )
-from nbdock.vm.monitor import Monitor
-from nbdock.vm.qemu import CHANNELS, FILES, MachineSpec, confinement, open_for_anyone
+from nbdock.vm.log import Log, keep_last
+from nbdock.vm.monitor import Disk, Monitor
+from nbdock.vm.qemu import MachineSpec, limit_qemu, start_qemu
 from nbdock.vm.verdict import Death, judge, refusal
 
-__all__ = ["Disk", "Machine", "State"]
+__all__ = ["Machine", "State"]
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -63,7 +62,6 @@ _PIECE_BYTES: Final = 1 << 18
 _CONTROL_LINE_BYTES: Final = 1000
 _CONTROL_LINES: Final = 16
 _CONSOLE_BYTES: Final = 16 << 10
-_LOG_LINE_BYTES: Final = 16 << 10
 
 
 class State(enum.Enum):
@@ -91,15 +89,6 @@ _WHERE: Final = {
     State.SENDING: "While the guest sent what was written",
     State.ENDED: "At its end",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Disk:
-    """What a machine gets as a disk: an open file, which stays the caller's, and its number."""
-
-    fd: int
-    number: int
-    read_only: bool = True
 
 
 class Machine:
@@ -141,8 +130,7 @@ class Machine:
         self._events: list[str] = []
         self._console = bytearray()
         self._stderr = bytearray()
-        self._nonce = b""
-        self._log_ended = asyncio.Event()
+        self._log: Log | None = None
 
     async def __aenter__(self) -> Machine:
         return self
@@ -180,7 +168,7 @@ class Machine:
         work = (
             self._read("console", self._take_console),
             self._read("control", self._take_control()),
-            self._read("log", self._take_log()),
+            self._read("log", self._take_log),
             self._watch_process(stderr),
         )
         self._tasks = [asyncio.create_task(self._guarded(each)) for each in work]
@@ -257,16 +245,23 @@ class Machine:
                 hint="Nothing was kept. Give it more time with timeout_s.",
             )
 
-        self._limit(timeout_s)
-        self._nonce = job.nonce.encode()
-        await self._within(self._plug(disks), left_s(), late)
+        assert self._process is not None
+        written = (os.fstat(disk.fd).st_size for disk in disks if not disk.read_only)
+        limit_qemu(
+            self._process.pid,
+            cpu_s=self._elapsed_s() + 2 * timeout_s + 60,
+            file_bytes=max(written, default=0),
+        )
+        self._log = log = Log(self._on_log, job.nonce.encode())
+        self.output = log.output
+        await self._within(self.monitor.plug(disks), left_s(), late)
         self._reach(State.RUNNING)
         sending = asyncio.get_running_loop().sock_sendall(self._sockets["control"], job.encode())
         await self._within(sending, left_s(), late)
         await self._expect(Started, left_s(), late)
         self._mark("started")
         exited = await self._expect(Exited, left_s(), late)
-        await self._within(self._log_ended.wait(), left_s(), late)
+        await self._within(log.ended.wait(), left_s(), late)
         self._mark("exited")
         if exited.exit_code == 0 and tar is not None:
             self._reach(State.SENDING)
@@ -292,10 +287,13 @@ class Machine:
         process = self._process
         if process is not None:
             process.kill()
-            await in_thread(process.wait)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await in_thread(process.wait, settings.current().vm_stop_timeout_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if process is not None and process.stderr is not None:
+            process.stderr.close()
         await self.monitor.close()
         for channel in self._sockets.values():
             channel.close()
@@ -306,38 +304,10 @@ class Machine:
     # Starting
 
     def _spawn(self, *, incoming: bool) -> IO[bytes]:
-        """Start QEMU from this thread, with whose end it would end."""
-        with contextlib.ExitStack() as theirs:
-            descriptors: dict[str, int] = {}
-            for name in CHANNELS:
-                ours, its = socket.socketpair()
-                ours.setblocking(False)
-                self._sockets[name] = ours
-                descriptors[name] = theirs.enter_context(its).fileno()
-            for name, path in zip(
-                FILES, (self.spec.kernel.image, self.spec.initramfs.path), strict=True
-            ):
-                descriptors[name] = open_for_anyone(path)
-                theirs.callback(os.close, descriptors[name])
-            command = self.spec.command(descriptors, incoming=incoming)
-            try:
-                self._process = subprocess.Popen(
-                    [*confinement(self.spec.accelerator), *command],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                    pass_fds=tuple(descriptors.values()), start_new_session=True, bufsize=0,
-                )  # fmt: skip
-            except OSError as error:
-                raise GuestBootError(f"QEMU could not be started: {error}.") from error
+        """Start QEMU, from this thread, with whose end it would end."""
+        self._process = start_qemu(self.spec, self._sockets, incoming=incoming)
         assert self._process.stderr is not None
         return self._process.stderr
-
-    def _limit(self, timeout_s: float) -> None:
-        """What stops a QEMU that nobody watches any more, or that was taken over."""
-        assert self._process is not None
-        seconds = int(self._elapsed_s() + 2 * timeout_s + 60)
-        with contextlib.suppress(OSError, ValueError):
-            resource.prlimit(self._process.pid, resource.RLIMIT_CORE, (0, 0))
-            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (seconds, seconds))
 
     def _late_boot(self, timeout_s: float) -> Callable[[], VmError]:
         def late() -> VmError:
@@ -349,32 +319,6 @@ class Machine:
             )
 
         return late
-
-    async def _plug(self, disks: Sequence[Disk]) -> None:
-        paths = [await self.monitor.hand_over(disk.fd) for disk in disks]
-        await asyncio.gather(
-            *(
-                self.monitor.execute(
-                    "blockdev-add",
-                    driver="raw", node_name=f"disk{disk.number}", read_only=disk.read_only,
-                    discard="unmap",
-                    file={"driver": "file", "filename": path, "read-only": disk.read_only,
-                          "locking": "off", "discard": "unmap"},
-                    cache={"no-flush": True},
-                )
-                for disk, path in zip(disks, paths, strict=True)
-            )
-        )  # fmt: skip
-        await asyncio.gather(
-            *(
-                self.monitor.execute(
-                    "device_add",
-                    driver="scsi-hd", bus="scsi.0", drive=f"disk{disk.number}",
-                    id=f"plugged{disk.number}", scsi_id=0, lun=disk.number,
-                )
-                for disk in disks
-            )
-        )  # fmt: skip
 
     # Waiting
 
@@ -491,7 +435,7 @@ class Machine:
                 take(data)
 
     def _take_console(self, data: bytes) -> None:
-        _append(self._console, data, _CONSOLE_BYTES)
+        keep_last(self._console, data, _CONSOLE_BYTES)
 
     def _take_control(self) -> Callable[[bytes], None]:
         lines = Lines(_CONTROL_LINE_BYTES)
@@ -504,38 +448,9 @@ class Machine:
 
         return take
 
-    def _take_log(self) -> Callable[[bytes], None]:
-        limits = settings.current()
-        lines = Lines(_LOG_LINE_BYTES)
-        shown_bytes = 0
-        last = b""
-
-        def show(found: Sequence[bytes]) -> None:
-            nonlocal shown_bytes
-            for line in found:
-                if self._on_log is None or shown_bytes > limits.vm_log_limit_bytes:
-                    return
-                shown_bytes += len(line) + 1
-                if shown_bytes > limits.vm_log_limit_bytes:
-                    limit = bytes_text(limits.vm_log_limit_bytes)
-                    self._on_log(f"(The log is longer than {limit}; the rest is not shown.)")
-                else:
-                    self._on_log(line.decode("utf-8", "replace"))
-
-        def take(data: bytes) -> None:
-            nonlocal last
-            # Behind all that was written the guest writes what the commands do not know.
-            last = (last + data)[-len(self._nonce) :] if self._nonce else b""
-            ended = bool(self._nonce) and last == self._nonce
-            _append(self.output, data, limits.vm_output_bytes + len(self._nonce))
-            show(lines.feed(data))
-            if ended:
-                del self.output[-len(self._nonce) :]
-                rest = lines.rest().removesuffix(self._nonce)
-                show([rest] if rest else [])
-                self._log_ended.set()
-
-        return take
+    def _take_log(self, data: bytes) -> None:
+        if self._log is not None:
+            self._log.feed(data)
 
     def _take_event(self, name: str, data: Mapping[str, Any]) -> None:
         self._events.append(f"{name} {data.get('reason', '')}".rstrip())
@@ -562,7 +477,7 @@ class Machine:
         )
         try:
             while data := await reader.read(_PIECE_BYTES):
-                _append(self._stderr, data, _CONSOLE_BYTES)
+                keep_last(self._stderr, data, _CONSOLE_BYTES)
         finally:
             transport.close()
         returncode = await in_thread(process.wait)
@@ -589,8 +504,3 @@ class Machine:
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._begin
-
-
-def _append(kept: bytearray, data: bytes, limit_bytes: int) -> None:
-    kept += data
-    del kept[: max(0, len(kept) - limit_bytes)]

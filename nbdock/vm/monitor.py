@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from nbdock.errors import UnavailableError, VmError
@@ -18,9 +19,18 @@ from nbdock.errors import UnavailableError, VmError
 if TYPE_CHECKING:
     from qemu.qmp import QMPClient
 
-__all__ = ["Monitor"]
+__all__ = ["Disk", "Monitor"]
 
 _CLOSE_TIMEOUT_S: Final = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """What a machine gets as a disk: an open file, which stays the caller's, and its number."""
+
+    fd: int
+    number: int
+    read_only: bool = True
 
 
 class Monitor:
@@ -86,6 +96,21 @@ class Monitor:
             with contextlib.suppress(OSError):
                 self._client.send_fd_scm(fd)
             await self.execute("getfd", fdname=name)
+
+    async def plug(self, disks: Sequence[Disk]) -> None:
+        """Plug disks in, each under its number as a logical unit of one SCSI target."""
+        paths = [await self.hand_over(disk.fd) for disk in disks]
+        for disk, path in zip(disks, paths, strict=True):
+            read_only = disk.read_only
+            file = {"driver": "file", "filename": path, "read-only": read_only, "locking": "off"}
+            await self.execute(
+                "blockdev-add", driver="raw", node_name=f"disk{disk.number}", read_only=read_only,
+                file=file, cache={"no-flush": True},
+            )  # fmt: skip
+            await self.execute(
+                "device_add", driver="scsi-hd", bus="scsi.0", drive=f"disk{disk.number}",
+                id=f"plugged{disk.number}", scsi_id=0, lun=disk.number,
+            )  # fmt: skip
 
     async def ended(self) -> None:
         """Return when the connection is gone and every event that came over it was told."""

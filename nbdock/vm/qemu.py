@@ -10,22 +10,35 @@ descriptors that it is given, so that it may run as a user who cannot open anyth
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pwd
+import resource
 import shutil
+import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Final
 
 from nbdock import settings
-from nbdock.errors import ArgumentTypeError, UnavailableError
+from nbdock.errors import ArgumentTypeError, GuestBootError, UnavailableError
 from nbdock.vm.accelerator import AcceleratorName
 from nbdock.vm.initramfs import Initramfs
 from nbdock.vm.kernel import Kernel
 
-__all__ = ["CHANNELS", "FILES", "MachineSpec", "confinement", "find_qemu"]
+__all__ = [
+    "CHANNELS",
+    "FILES",
+    "MachineSpec",
+    "confinement",
+    "find_qemu",
+    "limit_qemu",
+    "open_for_anyone",
+    "start_qemu",
+]
 
 CHANNELS: Final = ("qmp", "console", "control", "log", "data")
 """What connects this side with a machine, each a pair of sockets."""
@@ -195,3 +208,59 @@ def open_for_anyone(path: str) -> int:
         return copy
     finally:
         os.close(source)
+
+
+def start_qemu(
+    spec: MachineSpec, sockets: dict[str, socket.socket], *, incoming: bool
+) -> subprocess.Popen[bytes]:
+    """Start QEMU, confined; it ends with the thread that calls this.
+
+    Parameters
+    ----------
+    sockets
+        Filled with this side of each of `CHANNELS`: whatever happens, they are the caller's.
+
+    Raises
+    ------
+    GuestBootError
+        It does not start, or what it is to boot cannot be read.
+    """
+    with contextlib.ExitStack() as theirs:
+        descriptors: dict[str, int] = {}
+        for name in CHANNELS:
+            sockets[name], its = socket.socketpair()
+            sockets[name].setblocking(False)
+            descriptors[name] = theirs.enter_context(its).fileno()
+        paths = (spec.kernel.image, spec.initramfs.path)
+        for name, path in zip(FILES, paths, strict=True):
+            try:
+                descriptors[name] = open_for_anyone(path)
+            except OSError as error:
+                raise GuestBootError(
+                    f"The guest's {name} {path} cannot be read: {error.strerror}."
+                ) from error
+            theirs.callback(os.close, descriptors[name])
+        command = [
+            *confinement(spec.accelerator),
+            *spec.command(descriptors, incoming=incoming),
+        ]
+        try:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, pass_fds=tuple(descriptors.values()),
+                start_new_session=True, bufsize=0,
+            )  # fmt: skip
+        except OSError as error:
+            raise GuestBootError(f"QEMU could not be started: {error}.") from error
+
+
+def limit_qemu(pid: int, *, cpu_s: float, file_bytes: int) -> None:
+    """What stops a QEMU that nobody watches any more, or that its guest has taken over."""
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: int(min(cpu_s, 1e9)),
+        resource.RLIMIT_FSIZE: file_bytes,
+    }
+    for limit, value in limits.items():
+        with contextlib.suppress(OSError, ValueError):
+            resource.prlimit(pid, limit, (value, value))

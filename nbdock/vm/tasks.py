@@ -34,7 +34,8 @@ from nbdock.vm.control import Exited, Job
 from nbdock.vm.initramfs import Initramfs, build_initramfs
 from nbdock.vm.kernel import Kernel, guest_kernel
 from nbdock.vm.layerdisk import LayerDisk
-from nbdock.vm.machine import Disk, Machine
+from nbdock.vm.machine import Machine
+from nbdock.vm.monitor import Disk
 from nbdock.vm.places import vm_path
 from nbdock.vm.programs import guest_programs
 from nbdock.vm.qemu import MachineSpec, find_qemu
@@ -321,7 +322,8 @@ def _format(fd: int) -> None:
     program = shutil.which("mke2fs", path=path)
     if program is None:
         return
-    subprocess.run(
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
         [program, "-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal,^resize_inode", "-E",
          "lazy_itable_init=1,nodiscard", f"/dev/fd/{fd}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
