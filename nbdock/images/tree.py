@@ -160,9 +160,12 @@ def absent_from(tree: Tree, entries: Iterator[Entry]) -> Iterator[Entry]:
 
     Times do not count. A directory that is there stays as it is; where something in it is new it
     comes along, as the tree has it: engines give a directory that a layer only implies a mode of
-    their own.
+    their own. Another name of a file that the tree has is a file itself: engines link only within a
+    layer.
     """
     come_along: set[bytes] = set()
+    left_out: set[bytes] = set()
+    instead: dict[bytes, bytes] = {}
 
     def parents(path: bytes) -> Iterator[Entry]:
         for end, byte in enumerate(path):
@@ -182,9 +185,21 @@ def absent_from(tree: Tree, entries: Iterator[Entry]) -> Iterator[Entry]:
                         kept.seek(0)
                         yield from parents(entry.path)
                         yield dataclasses.replace(entry, content=_KeptContent(kept))
+                    else:
+                        left_out.add(entry.path)
                 continue
-            if entry.kind is not EntryKind.HARDLINK or _is_link_to(entry, there, tree):
+            if entry.kind is not EntryKind.HARDLINK:
                 continue
+            if entry.linkname in left_out and _is_link_to(entry, there, tree):
+                left_out.add(entry.path)
+                continue
+        if entry.kind is EntryKind.HARDLINK and entry.linkname in left_out:
+            first = instead.setdefault(entry.linkname, entry.path)
+            entry = (
+                dataclasses.replace(entry, linkname=first)
+                if first != entry.path
+                else dataclasses.replace(tree.resolved(entry.linkname), path=entry.path)
+            )
         yield from parents(entry.path)
         come_along.add(entry.path)
         yield entry
