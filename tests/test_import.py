@@ -38,3 +38,20 @@ def test_import_takes_less_than_200_ms() -> None:
     # The best of several: the machine is busy with other tests, the import is what is judged.
     best = min(_import_once()[0] for _ in range(10))
     assert best < LIMIT_S
+
+
+def test_the_names_of_images_are_imported_when_they_are_used() -> None:
+    import nbdock.images
+
+    for name in nbdock.images.__all__:
+        assert getattr(nbdock.images, name) is not None
+    program = """
+import sys
+from nbdock import pull_image
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "nbdock.images.pulling" in done.stdout.split()
+    assert "nbdock.images.build" not in done.stdout.split()

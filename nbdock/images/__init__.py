@@ -1,26 +1,36 @@
-"""What people call: build, save, load; the Image handle."""
+"""What people call: build, save, load; the Image handle.
 
-from nbdock.images.arguments import argument_names, cell_name, context_packages, from_cell
-from nbdock.images.asroot import run_as_root
-from nbdock.images.build import build_image, build_layered_image
-from nbdock.images.exporting import RootFilesystem, export_image
-from nbdock.images.image import Image, ImageLayer, layers_of
-from nbdock.images.loading import load_image
-from nbdock.images.merging import MergedImages, merge_images
-from nbdock.images.multiplatform import MultiPlatformImage
-from nbdock.images.nixshell import (
-    build_nix_shell_image,
-    nix_shell_arguments,
-    stream_nix_shell_image,
-)
-from nbdock.images.planning import closure, plan_layers, to_planner
-from nbdock.images.prefetching import PrefetchedImage, prefetch_image
-from nbdock.images.pulling import pull_image
-from nbdock.images.pushing import push_index
-from nbdock.images.requirements import REQUIREMENTS
-from nbdock.images.running import CompletedCommand
-from nbdock.images.saving import check_destination
-from nbdock.images.streaming import ImageStream, stream_layered_image
+Names are imported when they are first used: who pulls an image does not wait for all that can
+build one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbdock.images.arguments import argument_names, cell_name, context_packages, from_cell
+    from nbdock.images.asroot import run_as_root
+    from nbdock.images.build import build_image, build_layered_image
+    from nbdock.images.exporting import RootFilesystem, export_image
+    from nbdock.images.image import Image, ImageLayer, layers_of
+    from nbdock.images.loading import load_image
+    from nbdock.images.merging import MergedImages, merge_images
+    from nbdock.images.multiplatform import MultiPlatformImage
+    from nbdock.images.nixshell import (
+        build_nix_shell_image,
+        nix_shell_arguments,
+        stream_nix_shell_image,
+    )
+    from nbdock.images.planning import closure, plan_layers, to_planner
+    from nbdock.images.prefetching import PrefetchedImage, prefetch_image
+    from nbdock.images.pulling import pull_image
+    from nbdock.images.pushing import push_index
+    from nbdock.images.requirements import REQUIREMENTS
+    from nbdock.images.running import CompletedCommand
+    from nbdock.images.saving import check_destination
+    from nbdock.images.streaming import ImageStream, stream_layered_image
 
 __all__ = [
     "REQUIREMENTS",
@@ -55,3 +65,36 @@ __all__ = [
     "stream_nix_shell_image",
     "to_planner",
 ]
+
+_MODULES = {
+    "arguments": "argument_names cell_name context_packages from_cell",
+    "asroot": "run_as_root",
+    "build": "build_image build_layered_image",
+    "exporting": "RootFilesystem export_image",
+    "image": "Image ImageLayer layers_of",
+    "loading": "load_image",
+    "merging": "MergedImages merge_images",
+    "multiplatform": "MultiPlatformImage",
+    "nixshell": "build_nix_shell_image nix_shell_arguments stream_nix_shell_image",
+    "planning": "closure plan_layers to_planner",
+    "prefetching": "PrefetchedImage prefetch_image",
+    "pulling": "pull_image",
+    "pushing": "push_index",
+    "requirements": "REQUIREMENTS",
+    "running": "CompletedCommand",
+    "saving": "check_destination",
+    "streaming": "ImageStream stream_layered_image",
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -43,20 +43,29 @@ __all__ = [
     "open_nixpkgs",
 ]
 
-BUILDERS: Mapping[str, Callable[..., Any]] = {
-    "buildImage": build_image,
-    "buildLayeredImage": build_layered_image,
-    "streamLayeredImage": stream_layered_image,
-    "pullImage": pull_image,
-    "mergeImages": merge_images,
-    "exportImage": export_image,
-    "buildNixShellImage": build_nix_shell_image,
-    "streamNixShellImage": stream_nix_shell_image,
-}
-"""The functions that cells begin with or call, by dockerTools' names."""
 
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {**BUILDERS, "prefetchImage": prefetch_image}
+def _functions() -> dict[str, Callable[..., Any]]:
+    # In a function, which mypy reads when it knows what the imported names are.
+    return {
+        "buildImage": build_image,
+        "buildLayeredImage": build_layered_image,
+        "streamLayeredImage": stream_layered_image,
+        "pullImage": pull_image,
+        "mergeImages": merge_images,
+        "exportImage": export_image,
+        "buildNixShellImage": build_nix_shell_image,
+        "streamNixShellImage": stream_nix_shell_image,
+        "prefetchImage": prefetch_image,
+    }
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = _functions()
 """All that cells call with a set of arguments."""
+
+BUILDERS: Mapping[str, Callable[..., Any]] = {
+    name: function for name, function in FUNCTIONS.items() if name != "prefetchImage"
+}
+"""Those of them that cells begin with or call for an image, by dockerTools' names."""
 
 LISTS = {"mergeImages": "images"}
 """Those that take a list in place of a set, and the argument that it is."""
