@@ -45,7 +45,6 @@ def read_changes(
     *,
     created: int,
     without: Iterable[bytes] = (),
-    root: Entry | None = None,
 ) -> Iterator[Entry]:
     """The entries of the layer that an overlay's upper directory is.
 
@@ -59,16 +58,14 @@ def read_changes(
     without
         Paths that do not appear, nor what is below them: mount points, and what was put there for
         the script only. A directory in which nothing but such things changed goes with them.
-    root
-        What the root directory was before; it appears only if it is not the same any more. By
-        default mode 0755, owned by root.
 
     Yields
     ------
     Entry
         Sorted, each path once, a directory's whiteouts among what is in it. Directories that the
-        kernel copied because something below them changed are there, as they were. Of the names of
-        one file the first is the file.
+        kernel copied because something below them changed are there, as they were; the root if it
+        is not any more what guests begin with: of mode 0755, owned by root. Of the names of one
+        file the first is the file.
 
     Raises
     ------
@@ -110,7 +107,7 @@ def read_changes(
         own.append(entry)
     made: dict[bytes, Entry] = {}
     for entry in _sorted(own, marks, emptied):
-        if entry.path or not _same_root(entry, root):
+        if entry.path or not _is_new_root(entry):
             # A second name is bound to the first as it is in the layer, not as it was in the tar.
             made[entry.path] = dataclasses.replace(
                 entry, mtime=created, uname="", gname="", xattrs=_kept(entry.xattrs),
@@ -174,12 +171,8 @@ def _sorted(own: list[Entry], marks: list[Entry], emptied: set[bytes]) -> list[E
     return [entries[path] for path in sorted(entries, key=lambda path: path.split(b"/"))]
 
 
-def _same_root(entry: Entry, before: Entry | None) -> bool:
-    kept = dict(_kept(entry.xattrs))
-    if before is None:
-        return (entry.mode, entry.uid, entry.gid, kept) == (0o755, 0, 0, {})
-    facts = entry.mode, entry.uid, entry.gid, kept
-    return facts == (before.mode, before.uid, before.gid, dict(before.xattrs))
+def _is_new_root(entry: Entry) -> bool:
+    return (entry.mode, entry.uid, entry.gid) == (0o755, 0, 0) and not _kept(entry.xattrs)
 
 
 def _kept(xattrs: Mapping[str, bytes]) -> Mapping[str, bytes]:
