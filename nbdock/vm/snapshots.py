@@ -103,10 +103,13 @@ async def _ready(
         if machine := await _restored(spec, key, on_log):
             return machine, True
         machine = await _booted(spec, on_log, timeout_s)
-        if not await _kept(machine, key):
-            await machine.close()
-            machine = await _booted(spec, on_log, timeout_s)
-        return machine, False
+        goes_on = False
+        try:
+            goes_on = await _kept(machine, key)
+        finally:
+            if not goes_on:
+                await machine.close()
+        return machine if goes_on else await _booted(spec, on_log, timeout_s), False
 
 
 async def _booted(spec: MachineSpec, on_log: _OnLog | None, timeout_s: float | None) -> Machine:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from nbdock.errors import VmError
@@ -333,3 +334,42 @@ def test_memory_comes_in_few_sizes() -> None:
     sizes = {memory_bucket_mib(mib) for mib in range(1, 8193)}
     assert len(sizes) == 11
     assert all(memory_bucket_mib(size) == size for size in sizes)
+
+
+class TestCancelling:
+    """In the middle of a step, which has begun: no machine, no lock and no file is left."""
+
+    @pytest.mark.parametrize("step", ["start", "_stream_in", "greet"])
+    async def test_while_restoring(
+        self, home: Path, step: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not kept(home):
+            await run()
+        before = kept(home)
+        await cancel_in(step, monkeypatch)
+        assert kept(home) == before
+        assert left(home) == []
+
+    async def test_while_keeping(self, nbdock_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        await cancel_in("_stream_out", monkeypatch)
+        assert kept(nbdock_home) == []
+        assert left(nbdock_home) == []
+
+
+async def cancel_in(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = Machine if hasattr(Machine, step) else snapshots
+    real, reached = getattr(where, step), asyncio.Event()
+
+    async def stuck(*arguments: Any, **more: Any) -> None:
+        await real(*arguments, **more)
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(where, step, stuck)
+    task = asyncio.create_task(run())
+    async with asyncio.timeout(DEADLINE_S):
+        await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [c for c in psutil.Process().children(recursive=True) if "qemu" in c.name()] == []
