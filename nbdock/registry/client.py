@@ -200,11 +200,13 @@ class RegistryClient:
         hint = f"The registry said: {error.message}"
         try:
             known = await self.tags(reference)
-        except RepositoryNotFoundError as unknown:
-            unknown.hint = hint
-            return unknown
-        except NbdockError:
+        except NbdockError as unlisted:
             known = ()
+            # Not every registry lists tags: one that only answers 404 may have the repository.
+            said = (*error.codes, *getattr(unlisted, "codes", ()))
+            if isinstance(unlisted, RepositoryNotFoundError) and "NAME_UNKNOWN" in said:
+                unlisted.hint = hint
+                return unlisted
         if known and reference.digest is not None:
             hint = f"The repository is there, and has tags such as {', '.join(known[-5:])}."
         elif known:
