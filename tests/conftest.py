@@ -34,7 +34,7 @@ from pathlib import Path
 import hypothesis
 import psutil
 import pytest
-from support import engine, no_skips
+from support import engine, guests, no_skips
 from support import nix as nix_support
 from support.registry import Registry, docker_registry
 
@@ -68,6 +68,15 @@ def _remove_runs_that_were_killed() -> None:
         pid = left.name.split("-")[3]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_guest_is_left() -> Iterator[None]:
+    """After all tests of a worker: no virtual machine, and no temporary file of one."""
+    yield
+    assert not guests.machines()
+    left = Path(os.environ["NBDOCK_HOME"], "vm", "tmp")
+    assert not left.exists() or not list(left.iterdir())
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
+
+import psutil
 
 from nbdock.filetree import BytesContent, Entry, EntryKind, tar_bytes
 from nbdock.oci import Digest
@@ -42,3 +45,24 @@ async def busybox_layer(folder: Path) -> LayerDisk:
     program = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
     links = [symlink(f"bin/{name}", "busybox") for name in APPLETS]
     return await layer_of(folder, [directory("bin"), file("bin/busybox", program, 0o755), *links])
+
+
+def machines() -> set[int]:
+    """The QEMUs that this worker's tests started and that still run.
+
+    They have its environment, also those whose parent was killed.
+    """
+    mine = {name: os.environ.get(name) for name in ("NBDOCK_TEST_SHARED", "PYTEST_XDIST_WORKER")}
+    found = set()
+    for process in psutil.process_iter(["name"]):
+        if not (process.info["name"] or "").startswith("qemu-system"):
+            continue
+        try:
+            theirs = process.environ()
+            if process.status() != psutil.STATUS_ZOMBIE and all(
+                theirs.get(name) == value for name, value in mine.items()
+            ):
+                found.add(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found

@@ -1,8 +1,4 @@
-"""Nothing of a guest is left: no QEMU, no open file or socket, no temporary file.
-
-After each test of this room, and after all of them: the processes that a worker's tests started
-have its environment, also those whose parent was killed.
-"""
+"""Nothing of a guest is left after a test: no QEMU, no open file or socket, no temporary file."""
 
 from __future__ import annotations
 
@@ -11,28 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from support.guests import machines
 
 from nbdock import settings
-
-
-def machines() -> set[int]:
-    """The QEMUs that this worker's tests started and that still run."""
-    mine = {name: os.environ.get(name) for name in ("NBDOCK_TEST_SHARED", "PYTEST_XDIST_WORKER")}
-    found = set()
-    for process in psutil.process_iter(["name"]):
-        if not (process.info["name"] or "").startswith("qemu-system"):
-            continue
-        try:
-            theirs = process.environ()
-            if process.status() != psutil.STATUS_ZOMBIE and all(
-                theirs.get(name) == value for name, value in mine.items()
-            ):
-                found.add(process.pid)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
 
 
 def open_files() -> list[str]:
@@ -61,10 +39,3 @@ def nothing_is_left() -> Iterator[None]:
     assert temporary_files() == files
     gc.collect()
     assert open_files() <= before
-
-
-@pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_at_the_end() -> Iterator[None]:
-    yield
-    assert not machines()
-    assert not temporary_files()

@@ -14,7 +14,15 @@ from support.guests import busybox_layer, directory, file, layer_of
 
 from nbdock.errors import ArgumentError, VmError
 from nbdock.filetree import Entry, EntryKind
-from nbdock.vm import DiskFormat, GuestResult, GuestTask, LayerDisk, layerdisk, run_guest
+from nbdock.vm import (
+    DiskFormat,
+    GuestResult,
+    GuestTask,
+    LayerDisk,
+    layerdisk,
+    run_guest,
+    tasks,
+)
 
 TIMEOUT_S = 240.0
 
@@ -185,6 +193,14 @@ async def test_commands_beside_the_tree_and_the_whole_tree(
     }  # fmt: skip
     assert (members["./first"].uid, members["./first"].gid) == (5, 6)
     assert members["./from/archive"].size == 5000
+
+
+async def test_a_machine_without_mke2fs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest makes the file system, of the same size."""
+    monkeypatch.setattr(tasks, "_format", lambda fd: None)
+    async with guest(script=b"df -k / | tail -n 1 | awk '{print $2}'", disk_mib=64) as result:
+        assert result.exit_code == 0, result.output
+        assert 60_000 < int(result.output) < 64 << 10
 
 
 @pytest.mark.parametrize(
