@@ -188,7 +188,11 @@ async def build_layered_image(
 
             customisation = FakeRoot(
                 plain, base,
-                functools.partial(_lower_layers, request, closure, room, planner, policy, links),
+                functools.partial(
+                    _lower_layers, request,
+                    closure if enable_fakechroot else _store_part(closure), room, planner, policy,
+                    links,
+                ),
                 await root_commands(request, "fake_root_commands", fake_root_commands, closure),
                 chroot=enable_fakechroot, with_store=include_store_paths,
             )  # fmt: skip
@@ -375,11 +379,18 @@ def _without_store(closure: Closure) -> tuple[Package, ...]:
     return tuple(p for p in closure.packages if not in_store(p))
 
 
+def _store_part(closure: Closure) -> Closure:
+    """What commands see whose root directory is not the image: packages in a store."""
+    return part_of(closure, [p for p in closure.packages if in_store(p)])
+
+
 async def _lower_layers(
     request: BuildRequest, closure: Closure, room: int,
     planner: Callable[[Closure, int], LayerPlan], policy: TarPolicy, links: Mapping[bytes, bytes],
 ) -> Sequence[LayerRecord]:  # fmt: skip
     """The layers of packages as they mostly are in the end, for commands to run over."""
+    if not closure.packages:
+        return []
     if planner is planners()["auto"]:
         planner = planners()["popularity"]  # the other one wants to know the top layer's size
     plan = await in_worker(plan_closure, closure, room, planner)

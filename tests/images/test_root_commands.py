@@ -151,7 +151,8 @@ async def test_fake_root_commands_and_fakechroot(files: Files) -> None:
     motd = nbdock.text_file("etc/motd", "hello")
     image = await nbdock.build_layered_image(
         "fake", contents=motd, extra_commands="mkdir home",
-        fake_root_commands="test ! -e etc/motd; mkdir ./home/jane; chown 1000:100 ./home/jane",
+        fake_root_commands="test ! -e etc/motd -a ! -e /etc/motd\n"
+        "mkdir ./home/jane; chown 1000:100 ./home/jane",
     )  # fmt: skip
     jane = files(image)["home/jane"]
     assert (jane.uid, jane.gid) == (1000, 100)
