@@ -64,14 +64,17 @@ class FakeRoot:
     def _packages(self) -> Sequence[Package]:
         return self.layer.closure.packages
 
+    @property
+    def _below(self) -> list[str]:
+        return [str(layer.diff_id) for layer in self.base.layers] if self.base else []
+
     async def make(self, request: BuildRequest) -> tuple[MadeLayer, list[Package]]:
         """The layer, and the packages that all commands left references to in it."""
         inner, left_before = await self.layer.make(request)
         database = Database.of(self.layer.closure) if self.chroot else Database((), {})
         key = layer_key(
             "fake-root", str(inner.record.diff_id), self.root.key, self.chroot, self.with_store,
-            [p.key for p in self._packages], database.key,
-            [str(layer.diff_id) for layer in self.base.layers] if self.base else [],
+            [p.key for p in self._packages], database.key, self._below,
         )  # fmt: skip
         comment = f"{inner.comment} and fakeRootCommands"
         used = {package.root: package for package in self.root.used.packages}
@@ -93,7 +96,8 @@ class FakeRoot:
         check_platform(platform, "The image")
         lower = await self.lower()
         below = await in_worker(self._tree, request, lower) if self.chroot else overlay([])
-        told = await database.write(request, below) if self.chroot else None
+        under = [*self._below, *(str(record.diff_id) for record in lower)]
+        told = await database.write(request, below, under) if self.chroot else None
         around = (
             *await disk_of_packages(request, self.root.used.packages),
             *await image_disks(self.base if self.chroot else None, progress=request.progress),

@@ -160,16 +160,31 @@ class Database:
         """What its bytes depend on, besides the base."""
         return [package.key for package in self.packages]
 
-    async def write(self, request: BuildRequest, base: Tree | None) -> LayerRecord | None:
-        """The database as a layer; None if all packages are configured."""
+    async def write(
+        self, request: BuildRequest, base: Tree, layers: Sequence[str]
+    ) -> LayerRecord | None:
+        """The database as a layer; None if all packages are configured.
+
+        Parameters
+        ----------
+        base, layers
+            What is below it, and the diff IDs of the layers that make it.
+        """
         if not self.packages:
             return None
         from nbdock.packages import dpkg_database
 
+        key = layer_key("dpkg-database", [package.key for package in self.packages], list(layers))
+        if (known := request.cache.get(key)) is not None:
+            return known
         await fetch_packages(self.packages, progress=request.progress)
         request.progress("Reading what dpkg is to know")
         entries = await in_worker(dpkg_database, self.packages, self.references, base)
-        return await write_entries(request, entries) if entries else None
+        if not entries:
+            return None
+        record = await write_entries(request, entries)
+        request.cache.put(key, record)
+        return record
 
     @staticmethod
     def is_used(changes: Iterable[Entry]) -> bool:
@@ -232,7 +247,7 @@ async def changes_of(
 
 
 def _failure(commands: RootCommands, result: GuestResult) -> CommandError:
-    name = cell_name(commands.argument)
+    name = "The script" if commands.argument == "script" else cell_name(commands.argument)
     output = result.output.decode(errors="replace")
     lines = output.splitlines()[-_SHOWN_LINES:]
     shown = "\n".join(f"  {line}" for line in lines) or "  (no output)"

@@ -79,7 +79,7 @@ class RootLayer:
         key = layer_key(
             "root", MADE_AT, self.root.key, self.database.key,
             str(inner.diff_id) if inner else "", commands, [p.key for p in used.packages],
-            [str(layer.diff_id) for layer in self.base.layers] if self.base else [],
+            self._below,
         )  # fmt: skip
         known = request.cache.get(key)
         left = request.cache.recall("references", key)
@@ -92,6 +92,10 @@ class RootLayer:
         request.cache.remember("references", key, json.dumps(roots).encode())
         return record, packages
 
+    @property
+    def _below(self) -> list[str]:
+        return [str(layer.diff_id) for layer in self.base.layers] if self.base else []
+
     @staticmethod
     def _without_commands(contents: SingleLayer) -> SingleLayer:
         return dataclasses.replace(contents, commands="", used=Closure((), {}, ()))
@@ -102,7 +106,7 @@ class RootLayer:
         closure = self.contents.closure if self.contents else self.root.used
         check_platform(request.platform or platform_of(self.base, closure), "The image")
         tree = await in_worker(image_tree, self.base) if self.base else overlay([])
-        database = await self.database.write(request, tree)
+        database = await self.database.write(request, tree, self._below)
         made = [record for record in (inner, database) if record is not None]
         task = GuestTask(
             layers=(
@@ -122,7 +126,10 @@ class RootLayer:
             if database in made:
                 entries = [e for e in entries if e.path not in Database.helpers()]
             left = await in_worker(left_in, changes, self.root.used)
-            async with after_commands(request, entries, commands, used.packages) as changed:
+            uid, gid = (self.contents.uid, self.contents.gid) if self.contents else (None, None)
+            async with after_commands(
+                request, entries, commands, used.packages, uid=uid or 0, gid=gid or 0
+            ) as changed:
                 if used.packages:
                     left += await in_worker(left_in, changed, used)
                 more = await resolve_closure(left)

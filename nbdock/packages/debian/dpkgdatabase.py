@@ -100,9 +100,7 @@ def dpkg_database(
     """
     installed = _Installed.of(base)
     ordered = _needed_first([p for p in packages if isinstance(p, AptPackage)], references)
-    new = [
-        unpacked for unpacked in map(_read, ordered) if not installed.has(unpacked.control.stanza)
-    ]
+    new = [_read(package) for package in ordered if not installed.has(package)]
     if not new:
         return []
     files: dict[bytes, tuple[bytes, int]] = {
@@ -269,11 +267,12 @@ class _Installed:
             return b""
         return (entry.target or entry).read()
 
-    def has(self, stanza: bytes) -> bool:
+    def has(self, package: AptPackage) -> bool:
         """Whether this version is configured in the base."""
-        there = self.stanzas.get(_identity(stanza), b"")
+        record = package.record
+        there = self.stanzas.get((record.name.encode(), record.architecture.encode()), b"")
         return _state(there) == b"installed" and (
-            control_field(there, b"Version") == control_field(stanza, b"Version")
+            control_field(there, b"Version") == record.version.encode()
         )
 
     def version_of(self, identity: tuple[bytes, bytes]) -> bytes:
