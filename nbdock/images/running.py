@@ -81,9 +81,10 @@ def run_image(
             memory_mib=memory_mib, disk_mib=disk_mib, timeout_s=timeout_s,
         )  # fmt: skip
         async with run_guest(task, on_log=report.log, progress=report) as result:
+            report.summary = f"Exited with {result.exit_code}"
             return CompletedCommand(result.exit_code, result.output.decode(errors="replace"))
 
-    return Job(f"run {image}", work)
+    return Job(f"run {image.name or 'image'}", work)
 
 
 def command_line(

@@ -1,7 +1,4 @@
-"""Jobs in notebooks: what is shown while they run, what is kept, and the button that stops them.
-
-The front end is played here, message by message, as JupyterLab was seen to send them.
-"""
+"""Jobs in notebooks: what is shown while they run, what is kept, the button that stops them."""
 
 from __future__ import annotations
 
@@ -9,16 +6,15 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import Iterator
 
 import pytest
+from support.front_end import WIDGET, FrontEnd, is_display, state
 
 from nbdock.errors import NbdockError
 from nbdock.jobs import Job
 from nbdock.notebook.joblook import heading, job_bundle, plain_line
 
 PATIENCE_S = 240
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # What is shown of a line
 
@@ -170,55 +166,6 @@ cleaned = threading.Event()
 """
 
 
-class FrontEnd:
-    """Speaks to a kernel as JupyterLab does: clicks go over a subshell."""
-
-    def __init__(self, kernel) -> None:
-        self.kernel = kernel
-        client = kernel.client
-        request = client.session.msg("create_subshell_request", {})
-        client.control_channel.send(request)
-        while True:
-            reply = client.control_channel.get_msg(timeout=PATIENCE_S)
-            if reply["parent_header"].get("msg_id") == request["header"]["msg_id"]:
-                break
-        self.subshell = reply["content"]["subshell_id"]
-
-    def send(self, comm: str, content: dict[str, object], *, over_subshell: bool = True) -> None:
-        session = self.kernel.client.session
-        data = {"method": "custom", "content": content}
-        message = session.msg("comm_msg", {"comm_id": comm, "data": data})
-        if over_subshell:
-            message["header"]["subshell_id"] = self.subshell
-        self.kernel.client.shell_channel.send(message)
-
-    def all_messages(self) -> Iterator[dict]:
-        while True:
-            yield self.kernel.client.get_iopub_msg(timeout=PATIENCE_S)
-
-    def until(self, test) -> dict:
-        """The next message that is so."""
-        return next(message for message in self.all_messages() if test(message))
-
-    def until_shown(self, test) -> dict:
-        """The next state of a widget that is so."""
-        return self.until(lambda m: (shown := state(m)) is not None and test(shown))
-
-
-def state(message) -> dict | None:
-    if message["msg_type"] not in ("comm_open", "comm_msg"):
-        return None
-    return message["content"]["data"].get("state", {}).get("shown")
-
-
-def is_display(message) -> bool:
-    return message["msg_type"] in ("display_data", "update_display_data")
-
-
-def of(request):
-    return lambda message: message["parent_header"].get("msg_id") == request
-
-
 @pytest.fixture
 def front(kernel) -> FrontEnd:
     kernel.run(FAKE)
@@ -234,8 +181,7 @@ def test_the_button_stops_a_job_while_its_cell_runs(kernel, front) -> None:
     assert shown["content"]["data"][WIDGET]["model_id"] == comm
     assert state(opened)["lines"] == ["Booting the machine"]
     assert not state(opened)["reachable"]  # no button that may be a lie
-    front.send(comm, {"type": "here"})
-    front.until_shown(lambda s: s["reachable"])
+    front.draw(comm)
     front.send(comm, {"type": "cancel"})
     messages = list(kernel.messages(request))
     [error] = [m["content"] for m in messages if m["msg_type"] == "error"]
