@@ -2,7 +2,7 @@
 
 Below the benchmark directory (`bench/`, not in git):
 
-    tables/image/     the packages of `corpus.py` in gzip layers: the largest have one each
+    tables/image/     the packages of `corpus.py` at /, in gzip layers: the largest have one each
 
     python benchmarks/tables_corpus.py --directory bench
 """
@@ -57,11 +57,11 @@ def _make(layout: Path, paths: tuple[Path, ...]) -> None:
 
     layers, diff_ids = [], []
     for group in _groups(paths):
-        command = ["tar", "c", "--format=pax", "--sort=name", "--owner=0", "--group=0",
-                   # Layers of Docker and others have times of whole seconds, and only one each.
+        # Layers of Docker and others have times of whole seconds, and only one each.
+        command = ["tar", "c", "--format=pax",
                    "--pax-option=delete=atime,delete=ctime,delete=mtime",
-                   "--transform", "s,^,nix/store/,S", "-C", str(group[0].parent)]  # fmt: skip
-        tar = subprocess.check_output([*command, *(path.name for path in group)])
+                   "--sort=name", "--owner=0", "--group=0"]  # fmt: skip
+        tar = subprocess.check_output([*command, *(x for p in group for x in ("-C", str(p), "."))])
         layers.append(put(subprocess.check_output(["gzip", "-6n"], input=tar), _LAYER))
         diff_ids.append(f"sha256:{hashlib.sha256(tar).hexdigest()}")
     config = {

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -277,3 +278,24 @@ def test_paths_keep_no_secrets_of_their_home(nbdock_home) -> None:
     nbdock.file_table(make_image([tar(BASE)]))
     (kept,) = (nbdock_home / "tables/layers-1").iterdir()
     assert os.fsencode(str(Path(nbdock_home))) not in kept.read_bytes()
+
+
+def test_a_reading_that_fails_leaves_nothing(nbdock_home) -> None:
+    image = make_image([tar([file("a", os.urandom(3 << 20))])], compressed=True, plain=False)
+
+    def fail(*_: object) -> None:
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError):
+        nbdock.file_table(image, progress=fail)
+    assert not (nbdock_home / "tables").exists()
+    assert not list((nbdock_home / "tmp").iterdir())
+    assert len(nbdock.file_table(image)) == 1
+
+
+def test_two_threads_and_the_same_layers(nbdock_home) -> None:
+    image = make_image([tar(BASE), tar(TOP)], compressed=True, plain=False)
+    with ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(lambda _: nbdock.file_table(image), range(8)))
+    for table in tables:
+        pd.testing.assert_frame_equal(table, tables[0])
