@@ -7,7 +7,7 @@ from nbdock.content.decompress import DecompressedStream, open_decompressed
 from nbdock.content.faults import storage_error
 from nbdock.content.index import StoredImage
 from nbdock.content.landing import landing
-from nbdock.content.lockfile import only_one
+from nbdock.content.lockfile import only_one, remove_unheld
 from nbdock.content.requirements import REQUIREMENTS
 from nbdock.content.store import BadBlob, BlobStore
 from nbdock.content.temporary import TemporaryFile, sweep
@@ -19,6 +19,7 @@ __all__ = [  # noqa: RUF022  (in order of importance)
     "Written",
     "landing",
     "only_one",
+    "remove_unheld",
     "StoredImage",
     "BadBlob",
     "LayerCache",

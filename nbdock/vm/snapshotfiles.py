@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from nbdock import settings
-from nbdock.content import TemporaryFile
+from nbdock.content import TemporaryFile, remove_unheld
 from nbdock.vm.places import arriving, vm_path
 
 __all__ = ["SnapshotFile", "forget_oldest", "open_snapshot", "seal", "snapshot_path", "writing"]
@@ -133,6 +133,8 @@ def _crc_of(fd: int) -> int:
 def forget_oldest(*, keep: str) -> None:
     """Remove snapshots that have not been used for longest, until the rest may stay.
 
+    And the locks of processes that were killed.
+
     Parameters
     ----------
     keep
@@ -141,6 +143,9 @@ def forget_oldest(*, keep: str) -> None:
     folder = os.path.dirname(snapshot_path(keep))
     found = []
     for name in os.listdir(folder):
+        if name.endswith(".lock"):
+            with contextlib.suppress(OSError):
+                remove_unheld(os.path.join(folder, name))
         if _NAME.fullmatch(name) and name != os.path.basename(snapshot_path(keep)):
             path = os.path.join(folder, name)
             with contextlib.suppress(FileNotFoundError):

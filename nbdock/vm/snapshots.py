@@ -139,7 +139,7 @@ async def _restored(spec: MachineSpec, key: str, on_log: _OnLog | None) -> Machi
                 until_it_is.pop_all()
                 return machine
         except (VmError, OSError) as error:
-            _log.warning("A snapshot is of no use, and the guest boots: %s", error)
+            _log.info("A snapshot is of no use, and the guest boots: %s", error)
             snapshot.discard()
             return None
 
@@ -147,7 +147,7 @@ async def _restored(spec: MachineSpec, key: str, on_log: _OnLog | None) -> Machi
 async def _kept(machine: Machine, key: str) -> bool:
     """Keep a machine that has booted, if that can be; whether it can go on."""
     if machine.entropy_bits >= _GENERATOR_BITS:
-        _log.warning("No snapshot is kept: its guests would share a random generator.")
+        _log.info("No snapshot is kept: its guests would share a random generator.")
         _unfit.add(key)
         return True
     try:
@@ -159,11 +159,11 @@ async def _kept(machine: Machine, key: str) -> bool:
         # With room for it, it may be kept the next time.
         if not isinstance(error, ContentError):
             _unfit.add(key)
-        _log.warning("No snapshot is kept: %s", error)
+        _log.info("No snapshot is kept: %s", error)
     try:
         await machine.ask("cont", timeout_s=_patience_s())
     except VmError as error:
-        _log.warning("After its snapshot the guest did not go on, and another boots: %s", error)
+        _log.info("After its snapshot the guest did not go on, and another boots: %s", error)
         return False
     return True
 

@@ -147,6 +147,9 @@ def test_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
         os.utime(write(key, bytes(1000)), (when, when))
     stranger = Path(snapshot_path(KEY)).with_name("notes.txt")
     stranger.write_bytes(bytes(10_000))
+    # Of a process that was killed.
+    lock = Path(f"{snapshot_path(OTHER)}.lock")
+    lock.touch()
     monkeypatch.setenv("NBDOCK_VM_SNAPSHOTS_LIMIT_BYTES", "4000")
     # The first was used a moment ago.
     with open_snapshot(keys[0]):
@@ -158,3 +161,4 @@ def test_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     forget_oldest(keep=keys[2])
     assert [Path(snapshot_path(key)).exists() for key in keys] == [False, False, True, False, False]
     assert stranger.exists()
+    assert not lock.exists()
