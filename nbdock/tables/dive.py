@@ -24,7 +24,7 @@ _WHITEOUT = b".wh."
 
 @dataclasses.dataclass(frozen=True)
 class DiveCount:
-    """What dive counts of an image: its score from 0 to 1, and bytes."""
+    """What dive counts of an image: its score (1 is best), and bytes."""
 
     score: float
     wasted_bytes: int

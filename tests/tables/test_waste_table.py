@@ -161,4 +161,5 @@ def test_what_is_not_wasted_is_what_a_container_needs(layers) -> None:
     needed = seen.drop_duplicates("digest").size_bytes.sum()
     found = nbdock.efficiency(image)
     assert found.total_bytes - found.wasted_bytes == needed
-    assert 0 <= nbdock.efficiency(image, method="dive").score <= 1
+    # dive's may be below 0: each whiteout of nothing counts as -1 bytes.
+    assert nbdock.efficiency(image, method="dive").score <= 1
