@@ -27,7 +27,13 @@ from typing import Final, Literal
 from nbdock import settings
 from nbdock.concurrency import gather_all, in_worker
 from nbdock.content import TemporaryFile, storage_error, sweep
-from nbdock.errors import ArgumentError, ArgumentTypeError, GuestBootError
+from nbdock.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    GuestBootError,
+    GuestPanicError,
+    GuestStoppedError,
+)
 from nbdock.packages import Progress
 from nbdock.vm.accelerator import Accelerator, choose_accelerator, remember
 from nbdock.vm.control import Exited, Job
@@ -241,7 +247,7 @@ async def _machine(
         starting = ready_machine(spec, on_log=on_log, timeout_s=limit_s)
         try:
             machine, warm = await stack.enter_async_context(starting)
-        except GuestBootError as error:
+        except (GuestBootError, GuestPanicError, GuestStoppedError) as error:
             if not kvm or settings.current().vm_accelerator == "kvm":
                 raise
             accelerator = Accelerator("tcg", f"a guest did not boot under KVM ({error.message})")

@@ -68,6 +68,7 @@ def judge(death: Death, *, where: str) -> VmError:
     if "SHUTDOWN guest-reset" in death.events:
         return GuestStoppedError(f"{where}, the guest was restarted.", output=console)
     said = death.stderr.strip()
+    kind = GuestStoppedError if death.booted else GuestBootError
     if death.returncode < 0:
         name = _signal_name(-death.returncode)
         hint = None
@@ -75,10 +76,7 @@ def judge(death: Death, *, where: str) -> VmError:
             hint = "It took more time of the processor than its time limit can mean."
         elif name == "SIGKILL":
             hint = "This machine may have run out of memory, or somebody killed it."
-        return GuestStoppedError(
-            f"{where}, QEMU was ended by {name}.", output=said or console, hint=hint
-        )
-    kind = GuestStoppedError if death.booted else GuestBootError
+        return kind(f"{where}, QEMU was ended by {name}.", output=said or console, hint=hint)
     return kind(
         f"{where}, QEMU ended with exit code {death.returncode}.",
         output=said or console,

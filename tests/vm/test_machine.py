@@ -109,6 +109,7 @@ ENDLESS = "while True: guest.say('{}', {})\n"
          "guest.say('control', b'FAILED DISK There is no room.\\n')",
          GuestDiskFullError, "no room"),
         ("guest.end(3)", GuestBootError, "QEMU ended with exit code 3"),
+        ("import os; os.kill(os.getpid(), 6)", GuestBootError, "QEMU was ended by SIGABRT"),
         (STARTED + "guest.end(3)", GuestStoppedError, "QEMU ended with exit code 3"),
         (STARTED + "import os; os.kill(os.getpid(), 9)", GuestStoppedError, "ended by SIGKILL"),
         (STARTED + "import os; os.kill(os.getpid(), 24)", GuestStoppedError, "ended by SIGXCPU"),
