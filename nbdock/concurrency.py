@@ -14,10 +14,11 @@ The core is async. Three needs cross that border, and all of them go through her
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,6 +33,7 @@ __all__ = [
     "is_core",
     "run",
     "start",
+    "ticking",
 ]
 
 T = TypeVar("T")
@@ -40,6 +42,9 @@ P = ParamSpec("P")
 
 _LOOK_AGAIN_S = 0.5
 """How long to wait for a wake-up that an interrupt may have swallowed. Seconds."""
+
+_here = threading.local()
+"""What this thread does while it waits, as `ticking` says."""
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -67,6 +72,17 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     return asyncio.run_coroutine_threadsafe(coroutine, _background_loop())
 
 
+@contextlib.contextmanager
+def ticking(tick: Callable[[], object]) -> Iterator[None]:
+    """Let this thread call `tick` whenever it waits in `run`, however deep in plain functions."""
+    before = getattr(_here, "tick", None)
+    _here.tick = tick
+    try:
+        yield
+    finally:
+        _here.tick = before
+
+
 def run(
     coroutine: Coroutine[Any, Any, T],
     *,
@@ -75,12 +91,14 @@ def run(
 ) -> T:
     """Run a coroutine on the background loop and wait for its result.
 
-    `while_waiting` is called in the waiting thread every `every_s` seconds, to show progress.
+    `while_waiting` is called in the waiting thread every `every_s` seconds, to show progress; by
+    default what `ticking` says.
     Must not be called on the background loop itself (it would wait for itself).
     """
     if is_core():
         coroutine.close()
         raise RuntimeError("nbdock.concurrency.run() was called from the core; await instead")
+    while_waiting = while_waiting or getattr(_here, "tick", None)
     loop = _background_loop()
     tasks: list[asyncio.Task[T]] = []
     ended: list[bool] = []

@@ -14,15 +14,23 @@ import functools
 import inspect
 import shutil
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from nbdock import settings
-from nbdock.concurrency import is_core, run
+from nbdock.concurrency import is_core, run, ticking
 from nbdock.progress import ProgressLine, Report
 from nbdock.units import seconds_text
 
-__all__ = ["ProgressOutput", "TerminalOutput", "run_shown", "show_calls", "watched"]
+__all__ = [
+    "ProgressOutput",
+    "TerminalOutput",
+    "run_shown",
+    "show_calls",
+    "watched",
+    "watched_plain",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -197,6 +205,39 @@ def watched(
                     return await function(*args, **kwargs)
             finally:
                 _is_watched.reset(before)
+
+        return call
+
+    return decorate
+
+
+def watched_plain(done: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """The same for plain functions that take ``progress`` and wait for the core.
+
+    Only in the main thread, which is the one that cells wait for.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            is_told = kwargs.get("progress") is not None or _is_watched.get()
+            is_main = threading.current_thread() is threading.main_thread()
+            if _output is None or is_told or not is_main:
+                return function(*args, **kwargs)
+            before = _is_watched.set(True)
+            line = ProgressLine()
+            shown = _Shown(line, _output())
+            kwargs["progress"] = line
+            try:
+                with ticking(shown.tick):
+                    result = function(*args, **kwargs)
+            except BaseException as error:
+                shown.failed(error)
+                raise
+            finally:
+                _is_watched.reset(before)
+            shown.done(done, always=False)
+            return result
 
         return call
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nbdock.tables.files import file_table
     from nbdock.tables.graphs import closure_graph
     from nbdock.tables.layers import layer_table
+    from nbdock.tables.marking import MARK
+    from nbdock.tables.opening import open_image
     from nbdock.tables.packages import package_table
     from nbdock.tables.registries import index_table, registry_table
     from nbdock.tables.reproducing import reproducibility_table
@@ -37,6 +39,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "doctor",
     "check_parts",
     "CheckedPart",
+    "open_image",
+    "MARK",
 ]
 
 _MODULES = {
@@ -49,6 +53,8 @@ _MODULES = {
     "reproducing": ("reproducibility_table",),
     "graphs": ("closure_graph",),
     "registries": ("registry_table", "index_table"),
+    "opening": ("open_image",),
+    "marking": ("MARK",),
     "checkup": ("doctor", "check_parts", "CheckedPart"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

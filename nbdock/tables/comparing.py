@@ -18,6 +18,7 @@ from nbdock.oci import ImageConfig, Platform
 from nbdock.packages import Progress
 from nbdock.tables.arrowtext import to_paths
 from nbdock.tables.imagefiles import ImageFiles, codes_of, read_files
+from nbdock.tables.marking import table_function
 from nbdock.tables.opening import open_images
 from nbdock.tables.overlaying import Rows
 from nbdock.tables.packages import manager_of, packages_of
@@ -44,6 +45,7 @@ _FIELDS: Final = (
 """What of a file may differ, by the columns of `nbdock.tables.layerentries`."""
 
 
+@table_function
 def compare_table(
     a: Subject,
     b: Subject,

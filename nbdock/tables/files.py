@@ -21,6 +21,7 @@ from nbdock.packages import Progress
 from nbdock.tables.arrowtext import to_digests, to_paths, to_text
 from nbdock.tables.imagefiles import CHANGES, ImageFiles, read_files
 from nbdock.tables.layerentries import KINDS, Kind
+from nbdock.tables.marking import table_function
 from nbdock.tables.opening import open_image
 from nbdock.tables.subjects import Subject
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["file_table"]
 
 
+@table_function
 def file_table(
     image: Subject,
     *,

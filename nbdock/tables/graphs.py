@@ -15,6 +15,7 @@ from nbdock.concurrency import run
 from nbdock.images import closure
 from nbdock.oci import Platform
 from nbdock.packages import Closure, Package, Progress
+from nbdock.showing import watched_plain
 from nbdock.tables.opening import open_image
 from nbdock.tables.packages import manager_of, packages_of
 from nbdock.tables.subjects import Subject
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["closure_graph"]
 
 
+@watched_plain("Read")
 def closure_graph(
     x: Subject | Closure | Package | Sequence[Package],
     *,

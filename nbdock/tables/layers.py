@@ -31,6 +31,7 @@ from nbdock.oci import Digest, Platform, Reference
 from nbdock.packages import Progress
 from nbdock.tables.imagefiles import read_files
 from nbdock.tables.layerentries import Kind
+from nbdock.tables.marking import table_function
 from nbdock.tables.opening import open_images
 from nbdock.tables.packages import packages_of
 from nbdock.tables.remote import RemoteImage, open_registries
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["layer_table", "layers_of_all"]
 
 
+@table_function
 def layer_table(
     image: Subject | Sequence[Subject],
     *,

@@ -11,6 +11,7 @@ from nbdock.concurrency import run
 from nbdock.images import Image, load_image, pull_image
 from nbdock.oci import Platform, Reference
 from nbdock.packages import Progress
+from nbdock.showing import watched_plain
 from nbdock.tables.subjects import EngineImage, Subject, expect_platform, to_subject
 
 __all__ = ["open_image", "open_images"]
@@ -47,6 +48,7 @@ def open_images(
     return [s if isinstance(s, Image) else known[s] for s in subjects]
 
 
+@watched_plain("Opened")
 def open_image(
     image: Subject,
     *,

@@ -18,6 +18,7 @@ from nbdock.images import Image
 from nbdock.layering import LayerPlan, popularity
 from nbdock.oci import Platform
 from nbdock.packages import Closure, Package, Progress
+from nbdock.tables.marking import table_function
 from nbdock.tables.opening import open_image
 from nbdock.tables.records import MANAGERS, FoundPackage, found_packages
 from nbdock.tables.subjects import Subject
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["manager_of", "package_table", "packages_of"]
 
 
+@table_function
 def package_table(
     x: Subject | Closure,
     *,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nbdock.concurrency import run
 from nbdock.oci import Platform, Reference
 from nbdock.packages import Progress
+from nbdock.tables.marking import table_function
 from nbdock.tables.remote import RemoteImage, open_registries
 from nbdock.tables.subjects import expect_platform, expect_reference
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["index_table", "registry_table"]
 
 
+@table_function
 def registry_table(
     reference: str | Reference,
     *,
@@ -106,6 +108,7 @@ def _in_order(tag: str) -> tuple[object, ...]:
     return (*(int(x) if i % 2 else x for i, x in enumerate(texts_and_numbers)), tag)
 
 
+@table_function
 def index_table(
     reference: str | Reference, *, tls_verify: bool = True, progress: Progress | None = None
 ) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from nbdock.tables.arrowtext import to_digests, to_paths, to_text
 from nbdock.tables.imagefiles import codes_of
 from nbdock.tables.layerentries import COLUMNS, KINDS
 from nbdock.tables.layerindex import StoredLayer, open_layers
+from nbdock.tables.marking import table_function
 from nbdock.tables.opening import open_images
 from nbdock.tables.overlaying import Rows
 from nbdock.tables.subjects import Subject
@@ -38,6 +39,7 @@ _FIELDS: Final = (
 _Row = tuple[int | None, str | None, str, str | None, str | None]
 
 
+@table_function
 def reproducibility_table(
     a: Subject,
     b: Subject,

@@ -21,6 +21,7 @@ from nbdock.tables.arrowtext import to_digests, to_paths
 from nbdock.tables.imagefiles import read_files
 from nbdock.tables.layerentries import Kind
 from nbdock.tables.layers import layers_of_all
+from nbdock.tables.marking import table_function
 from nbdock.tables.opening import open_images
 from nbdock.tables.packages import manager_of, packages_of
 from nbdock.tables.subjects import Subject
@@ -70,6 +71,7 @@ class _Things:
         return cls(list(places), names, pairs[:, 0], pairs[:, 1], sizes)
 
 
+@table_function
 def sharing_table(
     images: Sequence[Subject],
     *,
@@ -136,6 +138,7 @@ def sharing_table(
     return table.sort_values(["saved_bytes", "size_bytes"], ascending=False, kind="stable")
 
 
+@table_function
 def sharing_matrix(
     images: Sequence[Subject],
     *,

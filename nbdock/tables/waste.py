@@ -21,10 +21,12 @@ import numpy as np
 from nbdock.errors import ArgumentTypeError, nearest
 from nbdock.oci import Platform
 from nbdock.packages import Progress
+from nbdock.showing import watched_plain
 from nbdock.tables.arrowtext import to_paths
 from nbdock.tables.dive import count_like_dive
 from nbdock.tables.imagefiles import ImageFiles, codes_of, read_files
 from nbdock.tables.layerentries import Kind
+from nbdock.tables.marking import table_function
 from nbdock.tables.opening import open_image
 from nbdock.tables.overlaying import REASONS, Reason, Rows
 from nbdock.tables.subjects import Subject
@@ -105,6 +107,7 @@ def waste_of(files: ImageFiles) -> Waste:
     )
 
 
+@table_function
 def waste_table(
     image: Subject,
     *,
@@ -162,6 +165,7 @@ def waste_table(
     )
 
 
+@watched_plain("Read")
 def efficiency(
     image: Subject,
     *,
