@@ -17,13 +17,16 @@ from nbdock.errors import NbdockError
 from nbdock.jobs import Job, JobState
 from nbdock.notebook import completion, display, errors
 from nbdock.notebook.doctor import DoctorMagics
+from nbdock.notebook.flags import TABLE_MAGICS
 from nbdock.notebook.magics import BuildMagics
 from nbdock.notebook.names import BUILDERS, default_apt
 from nbdock.notebook.progress import cell_output
+from nbdock.notebook.tablemagics import TableMagics
 from nbdock.showing import show_calls
 
 __all__ = ["Job", "JobState", "load", "unload"]
 
+_MAGICS = (BuildMagics, TableMagics, DoctorMagics)
 
 _given: WeakKeyDictionary[Any, dict[str, object]] = WeakKeyDictionary()
 """The names that each shell got; those it had already are not among them."""
@@ -32,7 +35,7 @@ _renewing: WeakKeyDictionary[Any, Callable[..., None]] = WeakKeyDictionary()
 
 def load(shell: Any) -> None:
     """Give a shell the magics and the looks; ``nbdock``, ``apt`` and ``pkgs``, if they are free."""
-    shell.register_magics(BuildMagics, DoctorMagics)
+    shell.register_magics(*_MAGICS)
     display.install(shell)
     errors.install()
     completion.install(shell)
@@ -64,9 +67,9 @@ def unload(shell: Any) -> None:
     manager = shell.magics_manager
     for magic in (*BUILDERS, "runAsRoot"):
         manager.magics["cell"].pop(magic, None)
-    for magic in ("prefetchImage", "nbdock"):
+    for magic in ("prefetchImage", "nbdock", *TABLE_MAGICS):
         manager.magics["line"].pop(magic, None)
-    for magics in (BuildMagics, DoctorMagics):
+    for magics in _MAGICS:
         registered = manager.registry.pop(magics.__name__, None)
         if registered in shell.configurables:
             shell.configurables.remove(registered)

@@ -3,6 +3,7 @@
     %%buildLayeredImage --d<Tab>      ->  --dry-run
     %prefetchImage mysql:8 --ar<Tab>  ->  --arch
     %%runAsRoot re<Tab>               ->  redis, if that is an image of the notebook
+    %layers re<Tab>                   ->  redis, redis.tar
     maxL<Tab>                         ->  maxLayers =
     config.Work<Tab>                  ->  config.WorkingDir
     contents = [ apt.redis-<Tab>      ->  apt.redis-server, apt.redis-tools, ...
@@ -17,6 +18,8 @@ it. Inside texts nothing else is offered, so that IPython's completion of file n
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -34,9 +37,10 @@ from nbdock.concurrency import in_worker, start
 from nbdock.errors import NbdockError
 from nbdock.images import argument_names
 from nbdock.layering import planners
-from nbdock.notebook.flags import flag_names
+from nbdock.notebook.flags import TABLE_MAGICS, flag_names
 from nbdock.notebook.names import BUILDERS, CellNames, DockerTools, image_names
 from nbdock.notebook.position import position_in_cell
+from nbdock.notebook.tablemagics import table_names
 from nbdock.oci import ContainerConfig
 from nbdock.packages import PackageSet
 
@@ -44,6 +48,17 @@ __all__ = ["install", "remove"]
 
 _MAGIC = re.compile(r"%%(\w+)(?=\s)")
 _PREFETCH = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%prefetchImage\s(?:.*\s)?(\S*)\Z")
+_TABLE = re.compile(rf"\s*(?:[\w.]+\s*=\s*)?%({'|'.join(TABLE_MAGICS)})\s(?:.*\s)?(\S*)\Z")
+_CHOICES = {
+    "--by": ("layer", "package", "file"),
+    "--measure": ("shared", "missing"),
+    "--platform": ("linux/amd64", "linux/arm64"),
+    "-o": (),
+    "--output": (),
+}
+_PLAIN = re.compile(r"[\w.,:+=@%-]+")
+"""Names of files that need no quotes."""
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 _MEMBER = re.compile(r"([A-Za-z_]\w*)\.([\w+.-]*)\Z")
 _WORD = re.compile(r"[\w-]*\Z")
 _PLANNER = re.compile(r"(?<![\w.])layering\s*=\s*\"(\w*)\Z")
@@ -151,6 +166,32 @@ def _known_names(packages: PackageSet, begun: str) -> list[str]:
         return []
 
 
+def _table_words(namespace: dict[str, object], magic: str, line: str, word: str) -> list[str]:
+    """What may stand in the line of a magic that gives a table."""
+    before = line.removesuffix(word).split()[-1]
+    if before in _CHOICES:
+        return list(_CHOICES[before])
+    if word.startswith("-"):
+        return flag_names(magic)
+    return [*table_names(namespace), *_archives(word), *([] if word else flag_names(magic))]
+
+
+def _archives(begun: str) -> list[str]:
+    """The paths of archives and of directories that begin so."""
+    above, slash, name = begun.rpartition("/")
+    lead = above + slash
+    found = []
+    with contextlib.suppress(OSError), os.scandir(os.path.expanduser(lead) or ".") as entries:
+        for entry in entries:
+            is_hidden = entry.name.startswith(".") and not name
+            if entry.name.startswith(name) and not is_hidden and _PLAIN.fullmatch(entry.name):
+                if entry.name.endswith(_ARCHIVES):
+                    found.append(lead + entry.name)
+                elif entry.is_dir():
+                    found.append(f"{lead}{entry.name}/")
+    return found
+
+
 def _matches(shell: Any, context: CompletionContext) -> SimpleMatcherResult:
     lines = context.full_text.split("\n")[: context.cursor_line + 1]
     lines[-1] = lines[-1][: context.cursor_position]
@@ -158,6 +199,9 @@ def _matches(shell: Any, context: CompletionContext) -> SimpleMatcherResult:
     magic = _MAGIC.match(text)
     if prefetch := _PREFETCH.match(lines[-1]):
         fragment, known = prefetch[1], flag_names("prefetchImage")
+    elif table := _TABLE.match(lines[-1]):
+        fragment = table[2]
+        known = _table_words(shell.user_ns, table[1], lines[-1], fragment)
     elif magic is not None and magic[1] == "runAsRoot" and len(lines) == 1:
         fragment = text.rpartition(" ")[2]
         known = [*image_names(shell.user_ns), *flag_names("runAsRoot")]

@@ -7,6 +7,7 @@ The values know nothing of this: `install` tells IPython's formatters. A functio
 from __future__ import annotations
 
 import keyword
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,11 +29,14 @@ from nbdock.notebook.doctor import doctor_view
 from nbdock.notebook.jobdisplay import show_awaited, show_job
 from nbdock.notebook.joblook import plain_line
 from nbdock.notebook.packageviews import package_set_view, package_view, planners_view
+from nbdock.notebook.tableviews import table_view
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
 from nbdock.packages import AptSearchResult, Closure, Package, PackageSet
 from nbdock.units import bytes_text
 
 __all__ = ["install", "remove"]
+
+_log = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 6
 _OUTPUT_LINES = 200
@@ -304,6 +308,8 @@ def _completed_view(completed: CompletedCommand) -> View:
 
 
 _DOCTOR_TABLE = ("nbdock.tables.doctortable", "DoctorTable")
+_FRAMES = (("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame"))
+"""Where pandas 3 and pandas 2 say that it is."""
 
 _VIEWS: tuple[tuple[type, Callable[[Any], View]], ...] = (
     (Image, _image_view),
@@ -329,6 +335,9 @@ def install(shell: Any) -> None:
         formatters["text/plain"].for_type(kind, _pretty(view))
     # By its name, as its module imports pandas.
     formatters["text/html"].for_type_by_name(*_DOCTOR_TABLE, _html(doctor_view))
+    for place in _FRAMES:
+        formatters["text/html"].for_type_by_name(*place, _frame_html)
+        formatters["text/plain"].for_type_by_name(*place, _frame_text)
     shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
     when_awaited(show_awaited)
 
@@ -345,12 +354,35 @@ def _pretty(view: Callable[[Any], View]) -> Callable[[Any, Any, bool], None]:
     return show
 
 
+def _frame_html(frame: Any) -> str | None:
+    """A table of nbdock's, or a DataFrame as it would have itself shown."""
+    view = _frame_view(frame)
+    shown: str | None = view.html() if view else frame._repr_html_()
+    return shown
+
+
+def _frame_text(frame: Any, printer: Any, cycle: bool) -> None:  # noqa: ARG001 - IPython's signature
+    view = _frame_view(frame) if len(printer.stack) <= 1 else None
+    printer.text(view.text() if view else repr(frame))
+
+
+def _frame_view(frame: Any) -> View | None:
+    try:
+        return table_view(frame)
+    except Exception:
+        # What people make of a table may be anything, and pandas shows all of it.
+        _log.debug("A table is shown by pandas", exc_info=True)
+        return None
+
+
 def remove(shell: Any) -> None:
     """Undo `install`."""
     formatters = shell.display_formatter.formatters
     for kind, _ in _VIEWS:
         formatters["text/html"].pop(kind, None)
         formatters["text/plain"].pop(kind, None)
-    formatters["text/html"].pop(".".join(_DOCTOR_TABLE), None)
+    for place in (_DOCTOR_TABLE, *_FRAMES):
+        for format_ in ("text/html", "text/plain"):
+            formatters[format_].pop(".".join(place), None)
     shell.display_formatter.ipython_display_formatter.pop(Job, None)
     when_awaited(None)

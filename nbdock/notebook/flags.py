@@ -1,8 +1,9 @@
-"""The flags of the build magics, the same on each, of ``%%runAsRoot`` and ``%prefetchImage``.
+"""The flags of the build magics, the same on each, of ``%%runAsRoot`` and of line magics.
 
     %%buildLayeredImage -o redis --save redis.tar.gz
     %%runAsRoot redis -o changed --tag 2
     %prefetchImage mysql:8 --arch arm64
+    %sharing redis nginx --by package
 
 Flags are whole words (no abbreviations), quotes are removed, and a misspelled flag is refused with
 the nearest one.
@@ -14,7 +15,7 @@ import argparse
 import dataclasses
 import keyword
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from IPython.core.error import UsageError
@@ -23,13 +24,16 @@ from nbdock.errors import InvalidReferenceError, nearest
 from nbdock.oci import Reference
 
 __all__ = [
+    "TABLE_MAGICS",
     "BuildFlags",
     "PrefetchFlags",
     "RunFlags",
+    "TableFlags",
     "flag_names",
     "parse_flags",
     "parse_prefetch",
     "parse_run",
+    "parse_table",
 ]
 
 
@@ -44,6 +48,7 @@ _UNFIT = {
 
 _RUN = "runAsRoot"
 _RUN_ARGUMENTS = ("name", "tag", "disk_size", "build_vm_memory_size")
+TABLE_MAGICS = ("layers", "files", "packages", "waste", "sharing", "compare")
 _PREFETCH = "prefetchImage"
 _PREFETCH_OPTIONS = (
     "image-name", "image-tag", "image-digest", "os", "arch", "variant", "final-image-name",
@@ -86,6 +91,15 @@ class PrefetchFlags:
     output: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class TableFlags:
+    """What stands behind ``%layers`` and its like: images, arguments that were given, a name."""
+
+    images: Sequence[str]
+    arguments: Mapping[str, str | bool]
+    output: str | None = None
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message}\n{self.format_usage().strip()}")
@@ -97,6 +111,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser(magic: str) -> _Parser:
     if magic == _PREFETCH:
         return _prefetch_parser()
+    if magic in TABLE_MAGICS:
+        return _table_parser(magic)
     parser = _Parser(prog=f"%%{magic}", add_help=False, allow_abbrev=False)
     if magic == _RUN:
         _add_run(parser)
@@ -120,6 +136,26 @@ def _prefetch_parser() -> _Parser:
     for option in _PREFETCH_OPTIONS:
         parser.add_argument(f"--{option}", metavar=option.rpartition("-")[2].upper())
     _add_output(parser)
+    return parser
+
+
+def _table_parser(magic: str) -> _Parser:
+    # What was not given is left to the function's own default.
+    parser = _Parser(
+        prog=f"%{magic}", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
+    if magic == "layers":
+        parser.add_argument("--details", action="store_true", help="what is in them, too")
+    elif magic == "files":
+        parser.add_argument("--no-hashes", action="store_false", dest="hashes")
+    elif magic == "waste":
+        parser.add_argument("--dive", action="store_true", help="the score as dive counts it")
+    elif magic == "sharing":
+        parser.add_argument("--by", metavar="WHAT", help="layer, package or file")
+        parser.add_argument("--measure", metavar="WHAT", help="a matrix: shared or missing")
+    parser.add_argument("--platform", metavar="PLATFORM", help="such as linux/arm64")
+    parser.add_argument("--no-tls-verify", action="store_false", dest="tls_verify")
+    parser.add_argument("-o", "--output", metavar="NAME", default=None)
     return parser
 
 
@@ -216,6 +252,27 @@ def parse_prefetch(line: str) -> PrefetchFlags:
     return PrefetchFlags({"image_name": image, **given} if image else given, output)
 
 
+def parse_table(magic: str, line: str) -> TableFlags:
+    """The images and the flags in the line of a magic that gives a table.
+
+    Raises
+    ------
+    UsageError
+        An unknown flag (with the nearest), a missing value, or no image.
+    """
+    found, words = _parsed(magic, line)
+    for word in words:
+        if word.startswith("-"):
+            raise _unknown(f"%{magic}", magic, word, "")
+    if not words:
+        example = "redis nginx" if magic in ("sharing", "compare") else "redis"
+        raise UsageError(f"%{magic} takes images, for example %{magic} {example}")
+    given = vars(found)
+    output = given.pop("output")
+    _check_name(f"%{magic}", output)
+    return TableFlags(words, given, output)
+
+
 def _parsed(magic: str, line: str) -> tuple[argparse.Namespace, list[str]]:
     """What the parser makes of a line, and the words that it does not know."""
     parser = _parser(magic)
@@ -224,10 +281,14 @@ def _parsed(magic: str, line: str) -> tuple[argparse.Namespace, list[str]]:
     except ValueError as error:
         raise UsageError(f"{parser.prog}: {str(error).lower()} in {line!r}") from None
     found, rest = parser.parse_known_args(words)
-    name = found.output
-    if not rest and name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
-        raise UsageError(f"{parser.prog} -o: {name!r} is not a name that Python can bind.")
+    if not rest:
+        _check_name(parser.prog, found.output)
     return found, rest
+
+
+def _check_name(shown: str, name: str | None) -> None:
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise UsageError(f"{shown} -o: {name!r} is not a name that Python can bind.")
 
 
 def _unknown(shown: str, magic: str, word: str, otherwise: str) -> UsageError:

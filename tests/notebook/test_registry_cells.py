@@ -25,6 +25,7 @@ from nbdock.errors import (
     UnknownArgumentError,
 )
 from nbdock.images import Image, PrefetchedImage
+from nbdock.units import bytes_text
 
 MANUAL = Path(__file__).parent.parent / "nixlang/manual/pull_image.nix"
 DIGEST = "sha256:20d9485b25ecfd89204e843a962c1bd70e9cc6858d65d7f5fadc340246e2116b"
@@ -330,4 +331,5 @@ def test_a_table_asks_for_no_layer(kernel) -> None:
         # The layer was not asked for.
         assert not registry.stalled.is_set()
         [result] = of_kind(messages, "execute_result")
-        assert str(registry.layer_bytes) in result["data"]["text/plain"]
+        assert f" {bytes_text(registry.layer_bytes)} " in result["data"]["text/plain"]
+        assert f"{registry.layer_bytes:,} bytes" in result["data"]["text/html"]
