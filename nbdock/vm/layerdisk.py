@@ -7,7 +7,7 @@ without root. Where neither is installed, or a layer has access control lists, w
 holds, the tar itself is the disk, and the guest unpacks it.
 
     disk = await layer_disk(diff_id, "/path/to/layer.tar")
-    disk.path                   # '<home>/vm/layers/sha256-<hex>.1.squashfs'
+    disk.path                   # '<home>/vm/layers/sha256-<hex>.2.squashfs'
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from nbdock.filetree import (
     Entry,
     EntryKind,
     Sink,
+    TarPolicy,
     WhiteoutKind,
     overlay,
     parse_whiteout,
@@ -43,13 +44,15 @@ from nbdock.vm.places import arriving, vm_path
 
 __all__ = ["DiskFormat", "LayerDisk", "layer_disk", "overlay_entries"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Raised whenever the same layer would give another disk than before."""
 
 _OWN: Final = "trusted.overlay."
 _OPAQUE: Final = "trusted.overlay.opaque"
 _IN_SQUASHFS: Final = ("user.", "trusted.", "security.")
 _LAST_S: Final = (1 << 32) - 1
+_BY_NUMBER: Final = TarPolicy(uname="", gname="")
+"""sqfstar gives a file to whom this machine has under the owner's name, and not to the number."""
 _LOOK_AGAIN_S: Final = 0.05
 _OUTPUT_BYTES: Final = 2000
 
@@ -275,7 +278,7 @@ def _convert(
     with tempfile.TemporaryFile() as said, _running(command, said) as process:
         assert process.stdin is not None
         try:
-            write_tar(entries, _into_pipe(process.stdin.fileno(), stop))
+            write_tar(entries, _into_pipe(process.stdin.fileno(), stop), policy=_BY_NUMBER)
             process.stdin.close()
         except BrokenPipeError:
             pass  # it has ended; its exit code and words say why

@@ -36,12 +36,16 @@ LAYER = [
     folder(b"etc", 0o750, uid=5, gid=6, mtime=1_000_000_000),
     file(b"etc/twice", b"first"),
     file(b"etc/.wh.gone"),
-    file(b"etc/twice", b"second", mode=0o4755, uid=70000, gid=8, mtime=1_000_000_001),
+    file(
+        b"etc/twice", b"second", mode=0o4755, uid=70000, gid=8, mtime=1_000_000_001,
+        # Names that this machine has as well, for others.
+        uname="root", gname="root",
+    ),
     Entry(b"etc/alias", EntryKind.HARDLINK, linkname=b"etc/twice"),
     Entry("etc/Ünï \n".encode(), EntryKind.SYMLINK, 0o777, linkname=b"../nowhere"),
     file(b"new/.wh..wh..opq"),
     file(b"new/file", b"x" * 100_000),
-    folder(b"new", 0o700, uid=9),
+    folder(b"new", 0o700, uid=9, uname="daemon", gname="daemon"),
     file(b".wh.replaced"),
     folder(b"replaced", 0o711),
     file(b"implied/deep/.wh.name"),
