@@ -194,7 +194,7 @@ async def build_layered_image(
                     links,
                 ),
                 await root_commands(request, "fake_root_commands", fake_root_commands, closure),
-                chroot=enable_fakechroot, with_store=include_store_paths,
+                chroot=enable_fakechroot, with_store=include_store_paths, policy=policy,
             )  # fmt: skip
         if used.packages or fake_root_commands:
             # What the commands leave references to is only known when they have run.

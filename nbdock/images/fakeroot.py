@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
-from nbdock.filetree import Entry, Tree, overlay, squash
+from nbdock.filetree import Entry, TarPolicy, Tree, overlay, squash
 from nbdock.images.assembly import MadeLayer, platform_of
 from nbdock.images.customisation import Customisation
 from nbdock.images.image import Image
@@ -34,6 +34,8 @@ from nbdock.vm import GuestTask
 
 __all__ = ["FakeRoot"]
 
+_STORE = b"nix/store"
+
 
 @dataclasses.dataclass(frozen=True)
 class FakeRoot:
@@ -51,6 +53,8 @@ class FakeRoot:
         Whether their root directory is the whole image.
     with_store
         Whether the image holds its store packages; the commands see them anyway.
+    policy
+        Owners and times of store packages, which the commands may look at and copy.
     """
 
     layer: Customisation
@@ -59,6 +63,7 @@ class FakeRoot:
     root: RootCommands
     chroot: bool
     with_store: bool
+    policy: TarPolicy
 
     @property
     def _packages(self) -> Sequence[Package]:
@@ -74,7 +79,8 @@ class FakeRoot:
         database = Database.of(self.layer.closure) if self.chroot else Database((), {})
         key = layer_key(
             "fake-root", str(inner.record.diff_id), self.root.key, self.chroot, self.with_store,
-            [p.key for p in self._packages], database.key, self._below,
+            [p.key for p in self._packages], dataclasses.astuple(self.policy), database.key,
+            self._below,
         )  # fmt: skip
         comment = f"{inner.comment} and fakeRootCommands"
         used = {package.root: package for package in self.root.used.packages}
@@ -116,7 +122,7 @@ class FakeRoot:
         # What is shown to the commands only is none of the image's.
         without = set(self.root.places - {place_of(p) for p in self._packages if in_store(p)})
         without |= Database.helpers() if told else frozenset()
-        without |= set() if self.with_store else {b"nix/store"}
+        without |= set() if self.with_store else {_STORE}
         async with changes_of(request, self.root, task, without=without) as changes:
             if told is not None and not Database.is_used(changes):
                 made.remove(told)
@@ -128,10 +134,17 @@ class FakeRoot:
     def _tree(self, request: BuildRequest, lower: Sequence[LayerRecord]) -> Tree:
         """What is below the layer in the image."""
         base = list(image_tree(self.base).entries()) if self.base else []
-        return overlay([base, *(entries_of(request, lower) if self.with_store else ())])
+        layers = entries_of(request, lower)
+        if not self.with_store:
+            layers = [[e for e in layer if not _is_in_store(e.path)] for layer in layers]
+        return overlay([base, *layers])
 
     @staticmethod
     def _squashed(
         layers: Sequence[Sequence[Entry]], below: Tree, without: set[bytes]
     ) -> list[Entry]:
         return [e for e in squash(layers, base=below, mtime=MADE_AT) if e.path not in without]
+
+
+def _is_in_store(path: bytes) -> bool:
+    return path == _STORE or path.startswith(_STORE + b"/")

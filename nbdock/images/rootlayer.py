@@ -78,8 +78,8 @@ class RootLayer:
                 inner = await self._without_commands(self.contents).make(request)
         key = layer_key(
             "root", MADE_AT, self.root.key, self.database.key,
-            str(inner.diff_id) if inner else "", commands, [p.key for p in used.packages],
-            self._below,
+            str(inner.diff_id) if inner else "", commands, self._owner,
+            [p.key for p in used.packages], self._below,
         )  # fmt: skip
         known = request.cache.get(key)
         left = request.cache.recall("references", key)
@@ -95,6 +95,11 @@ class RootLayer:
     @property
     def _below(self) -> list[str]:
         return [str(layer.diff_id) for layer in self.base.layers] if self.base else []
+
+    @property
+    def _owner(self) -> tuple[int, int]:
+        """Of what ``extraCommands`` make."""
+        return (self.contents.uid or 0, self.contents.gid or 0) if self.contents else (0, 0)
 
     @staticmethod
     def _without_commands(contents: SingleLayer) -> SingleLayer:
@@ -126,9 +131,9 @@ class RootLayer:
             if database in made:
                 entries = [e for e in entries if e.path not in Database.helpers()]
             left = await in_worker(left_in, changes, self.root.used)
-            uid, gid = (self.contents.uid, self.contents.gid) if self.contents else (None, None)
+            uid, gid = self._owner
             async with after_commands(
-                request, entries, commands, used.packages, uid=uid or 0, gid=gid or 0
+                request, entries, commands, used.packages, uid=uid, gid=gid
             ) as changed:
                 if used.packages:
                     left += await in_worker(left_in, changed, used)

@@ -168,6 +168,31 @@ async def test_fake_root_commands_and_fakechroot(files: Files) -> None:
     assert top["etc/motd"].uid == 7
 
 
+async def test_who_owns_what_commands_see_and_make_is_in_the_recipe(
+    tmp_path: Path, files: Files
+) -> None:
+    """Nothing is taken from a cache that was made for another owner."""
+    (tmp_path / "tool").mkdir()
+    (tmp_path / "tool" / "file").write_text("x")
+    tool = nbdock.directory(tmp_path / "tool", store=True)
+    gone, kept = nbdock.text_file("etc/gone", "x"), nbdock.text_file("etc/kept", "x")
+    base = await nbdock.build_image("base", contents=kept)
+    for uid in (0, 1000):
+        image = await nbdock.build_image(
+            "it", from_image=base, run_as_root="mkdir /data", extra_commands="touch made", uid=uid
+        )
+        assert {e.path: e.uid for e in image.layer_entries(1)} == {b"data": 0, b"made": uid}
+        image = await nbdock.build_layered_image(
+            "fake", contents=[tool, gone, kept], uid=uid, include_store_paths=False,
+            enable_fakechroot=True, fake_root_commands=f"cp -a {tool}/file /copy; rm /etc/gone",
+        )  # fmt: skip
+        top = {e.path.decode(): e for e in image.layer_entries(len(image.layers) - 1)}
+        assert top["copy"].uid == uid
+        # What the image has without its store can be removed as well.
+        assert "etc/.wh.gone" in top
+        assert not [path for path in files(image) if path.startswith("nix/store")]
+
+
 def write_archive(path: Path) -> None:
     """Packages whose configuration is worth something, but quick."""
     with Signer() as signer:
