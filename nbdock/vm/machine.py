@@ -242,7 +242,8 @@ class Machine:
                 f"{_WHERE[self.state]}, the time limit of {timeout_s:g} s was reached.",
                 timeout_s=timeout_s,
                 output=self._console_text(),
-                hint="Nothing was kept. Give it more time with timeout_s.",
+                hint="Nothing was kept. Give it more time: timeout_s of Image.run, or the setting "
+                "vm_timeout_s.",
             )
 
         assert self._process is not None
