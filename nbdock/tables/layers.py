@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nbdock.concurrency import run
-from nbdock.errors import InvalidManifestError, NbdockError
+from nbdock.errors import InvalidManifestError, NbdockError, PlatformNotFoundError
 from nbdock.images import Image, ImageLayer, layers_of, load_image
 from nbdock.oci import Digest, Platform, Reference
 from nbdock.packages import Progress
@@ -65,7 +65,7 @@ def layer_table(
         Also what is in the layers, which are read for it, and fetched first if need be.
     platform
         Which image of an index in a registry: ``"linux/arm64"``. By default the one for this
-        machine.
+        machine, or the only one.
     tls_verify
         False accepts any certificate, and a registry without TLS.
     progress
@@ -111,8 +111,8 @@ def layer_table(
         opened = open_images(given, platform=platform, tls_verify=tls_verify, progress=progress)
     subjects: Sequence[Image | Reference | EngineImage | str]
     subjects = opened if details else [to_subject(value) for value in given]
-    chosen = expect_platform(platform) or Platform.host()
-    found = [_rows(each) for each in _fetched(subjects, chosen, tls_verify, progress)]
+    asked = expect_platform(platform)
+    found = [_rows(each) for each in _fetched(subjects, asked, tls_verify, progress)]
     rows = [row for rows in found for row in rows]
     table = _table(rows)
     if details:
@@ -174,9 +174,9 @@ def layers_of_all(
     progress: Progress | None = None,
 ) -> list[list[ImageLayer]]:
     """The layers of images; of those in a registry from their documents alone."""
-    chosen = expect_platform(platform) or Platform.host()
+    asked = expect_platform(platform)
     subjects = [to_subject(image) for image in images]
-    found = _fetched(subjects, chosen, tls_verify, progress)
+    found = _fetched(subjects, asked, tls_verify, progress)
     return [[layer for layer, _ in _rows(each)] for each in found]
 
 
@@ -186,7 +186,7 @@ Row = tuple[ImageLayer, int | None]
 
 def _fetched(
     subjects: Sequence[Image | Reference | EngineImage | str],
-    platform: Platform,
+    platform: Platform | None,
     tls_verify: bool,
     progress: Progress | None,
 ) -> list[Image | tuple[Reference, RemoteImage]]:
@@ -197,7 +197,10 @@ def _fetched(
         references = list(dict.fromkeys(s for s in subjects if isinstance(s, Reference)))
         if references:
             async with open_registries(tls_verify=tls_verify, progress=progress) as registries:
-                images = await registries.images(references, platform=platform)
+                images = await registries.images(references, platform=platform or Platform.host())
+            for reference, image in zip(references, images, strict=True):
+                if platform:
+                    _expect_of_platform(reference, image, platform)
             found |= {r: (r, image) for r, image in zip(references, images, strict=True)}
         for path in dict.fromkeys(s for s in subjects if isinstance(s, str)):
             found[path] = await load_image(path, progress=progress)
@@ -209,6 +212,20 @@ def _fetched(
     is_here = all(isinstance(subject, Image) for subject in subjects)
     known = {} if is_here else run(fetch())
     return [s if isinstance(s, Image) else known[s] for s in subjects]
+
+
+def _expect_of_platform(reference: Reference, image: RemoteImage, platform: Platform) -> None:
+    """Refuse an image of another platform, as pulling it would; of an index one was chosen."""
+    if reference.digest or image.manifest is None or image.config is None:
+        return
+    actual = image.config.platform
+    is_alone = image.descriptor and image.descriptor.media_type == image.manifest.media_type
+    if is_alone and not actual.matches(platform):
+        raise PlatformNotFoundError(
+            f"{reference} is not there for {platform}.",
+            available=(str(actual),),
+            hint=f"It is there for {actual}.",
+        )
 
 
 def _rows(found: Image | tuple[Reference, RemoteImage]) -> list[Row]:

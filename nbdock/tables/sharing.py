@@ -190,7 +190,7 @@ def sharing_matrix(
 def _expect(images: Sequence[Subject]) -> Sequence[Subject]:
     if isinstance(images, str | bytes | Image) or not isinstance(images, Sequence):
         raise ArgumentTypeError(
-            f"Sharing is between images: give a list, not a {type(images).__name__}.",
+            f"Sharing is between images: give a list, not {images!r:.60}.",
             argument="images",
         )
     return images

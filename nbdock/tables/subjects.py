@@ -56,7 +56,7 @@ def to_subject(value: object) -> Image | Reference | EngineImage | str:
             return EngineImage(value.removeprefix(_IN_ENGINE))
         return value if _is_path(value) else Reference.parse(value)
     raise ArgumentTypeError(
-        f"A table takes an image, not a {type(value).__name__}: {value!r:.60}",
+        f"A table takes an image, not {value!r:.60} (of the type {type(value).__name__}).",
         argument="image",
         hint="Give an image, a name in a registry such as redis:7, or the path of an archive.",
     )
@@ -83,7 +83,8 @@ def expect_reference(value: object) -> Reference:
     if isinstance(value, str):
         return Reference.parse(value.removeprefix(_IN_REGISTRY))
     raise ArgumentTypeError(
-        f"This table takes a name in a registry, not a {type(value).__name__}: {value!r:.60}",
+        f"This table takes a name in a registry, not {value!r:.60} (of the type "
+        f"{type(value).__name__}).",
         argument="reference",
         hint="For example docker.io/library/redis.",
     )

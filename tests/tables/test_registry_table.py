@@ -217,7 +217,9 @@ class TestRegistryTable:
     def test_what_is_refused(self, registry: Registry) -> None:
         with pytest.raises(ManifestNotFoundError):
             nbdock.registry_table(f"{registry.host}/tables/none")
-        with pytest.raises(ArgumentTypeError, match="takes a name in a registry, not a int"):
+        with pytest.raises(
+            ArgumentTypeError, match=r"a name in a registry, not 3 \(of the type int\)"
+        ):
             nbdock.registry_table(3)  # type: ignore[arg-type]
         with pytest.raises(InvalidReferenceError):
             nbdock.registry_table("a//b")
@@ -340,6 +342,18 @@ class TestLayerTable:
         assert len(nbdock.layer_table(name, platform="linux/arm64")) == 2
         with pytest.raises(PlatformNotFoundError, match="linux/arm64/v8"):
             nbdock.layer_table(name, platform="s390x")
+
+    def test_the_platform_of_an_only_image(self, registry: Registry, repository: str) -> None:
+        config = {"architecture": "arm64", "os": "linux"}
+        digest = put_image(registry, repository, "1", config, [layer({"a": b"1"})])
+        name = f"{registry.host}/{repository}:1"
+        assert len(nbdock.layer_table(name)) == 1
+        assert len(nbdock.layer_table(name, platform="linux/arm64")) == 1
+        with pytest.raises(PlatformNotFoundError, match="not there for linux/s390x") as caught:
+            nbdock.layer_table(name, platform="s390x")
+        assert caught.value.hint == "It is there for linux/arm64."
+        # A digest means that image and no other.
+        assert len(nbdock.layer_table(f"{name}@{digest}", platform="s390x")) == 1
 
     def test_what_is_no_image(self, registry: Registry, repository: str, tmp_path: Path) -> None:
         put_artifact(registry, repository, "chart")

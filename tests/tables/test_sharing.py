@@ -89,7 +89,7 @@ def test_names_in_a_registry_are_not_pulled(pair, registry, monkeypatch, tmp_pat
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nbdock.sharing_table("redis"), "give a list, not a str"),
+        (lambda: nbdock.sharing_table("redis"), "give a list, not 'redis'"),
         (lambda: nbdock.sharing_table([], by="layers"), "no by='layers'"),
         (lambda: nbdock.sharing_matrix([], measure="share"), "no measure='share'"),
     ],
