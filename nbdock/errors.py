@@ -586,9 +586,14 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> tuple[str, ..
     --------
     >>> nearest("maxlayers", ["maxLayers", "name", "contents"])
     ('maxLayers',)
+    >>> nearest("arch", ["architecture", "name"])
+    ('architecture',)
     """
     folded = {k.replace("_", "").replace("-", "").lower(): k for k in known}
-    close = difflib.get_close_matches(
-        name.replace("_", "").replace("-", "").lower(), folded, n=count, cutoff=0.6
-    )
+    typed = name.replace("_", "").replace("-", "").lower()
+    close = difflib.get_close_matches(typed, folded, n=count, cutoff=0.6)
+    if not close and len(typed) >= 3:
+        # A name cut short, or its last word alone: difflib finds them too unlike.
+        longer = (k for k in folded if k.startswith(typed) or k.endswith(typed))
+        close = sorted(longer, key=lambda k: (len(k), k))[:count]
     return tuple(folded[c] for c in close)
