@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any
 
 from nbdock.errors import InvalidDigestError, InvalidReferenceError
 from nbdock.oci.digest import Digest
@@ -112,6 +113,10 @@ class Reference:
             # The constructor only saw the parts; the error is about what was typed.
             reason = error.message.partition(" is not an image reference: ")[2]
             raise _invalid(text, _Fault(reason, error.hint)) from None
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """As the value of a cell it is the name, to be read and pasted."""
+        printer.text(str(self))
 
     def familiar(self) -> str:
         """The short form that Docker shows: ``redis:7`` for ``docker.io/library/redis:7``.

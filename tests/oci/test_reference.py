@@ -287,3 +287,10 @@ def test_skopeo_agrees_on_random_text(skopeo, text):
     except InvalidReferenceError:
         mine = None
     assert skopeo(text) == mine
+
+
+def test_as_the_value_of_a_cell_it_is_its_name() -> None:
+    from IPython.lib.pretty import pretty
+
+    reference = Reference.parse(f"localhost:5000/team/app:1@{DIGEST}")
+    assert pretty(reference) == f"localhost:5000/team/app:1@{DIGEST}"
