@@ -201,7 +201,11 @@ def _from_file(file: BinaryIO, wanted: _Wanted) -> list[Image]:
 
 
 def _from_tar(file: BinaryIO, wanted: _Wanted) -> list[Image]:
-    archive = ArchiveSource(file, wanted.where)
+    try:
+        archive = ArchiveSource(file, wanted.where)
+    except ArchiveError as error:
+        error.message = f"{wanted.where!r} cannot be read: {error.message}"
+        raise
     if archive.find("manifest.json"):
         return _choose(DockerArchive(archive), wanted)
     if archive.find("index.json"):

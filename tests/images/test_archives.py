@@ -179,8 +179,9 @@ async def test_loading_the_same_file_again_reads_nothing(tmp_path: Path) -> None
     facts = path.stat()
     path.write_bytes(b"x" * facts.st_size)
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    with pytest.raises(ArchiveError):
+    with pytest.raises(ArchiveError) as caught:
         await nbdock.load_image(path)  # the time of change tells
+    assert repr(str(path)) in caught.value.message
     assert first.store.has(first.digest)
 
 
