@@ -131,11 +131,11 @@ def why_not_local(source: object = None) -> str:
     try:
         StoreLocation.default()
     except UnavailableError:
-        return "its store is on another machine"
+        return "Nix's store is on another machine"
     except ArgumentError as error:
-        return f"its store cannot be found: {error.message.rstrip('.')}"
+        return f"Nix's store cannot be found: {error.message.rstrip('.')}"
     if source is None and not _has_nixpkgs(os.environ):
-        return "its search path (NIX_PATH) has no <nixpkgs>"
+        return "Nix's search path (NIX_PATH) has no <nixpkgs>"
     return ""
 
 

@@ -68,7 +68,7 @@ def test_with_nix_but_without_nixpkgs(
     monkeypatch.setenv("NIX_PATH", "other=/tmp")
     packages = nixpkgs()
     assert type(packages) is CachePackageSet
-    assert repr(packages).endswith("; its search path (NIX_PATH) has no <nixpkgs>>")
+    assert repr(packages).endswith("; Nix's search path (NIX_PATH) has no <nixpkgs>>")
     # A source needs no search path.
     assert type(nixpkgs(local_nix.nixpkgs)) is NixPackageSet
 
@@ -118,11 +118,11 @@ def test_where_nix_looks_without_a_search_path(
 
 def test_a_store_elsewhere(local_nix: Nix, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIX_REMOTE", "ssh-ng://build.example.org")
-    assert "its store is on another machine" in repr(nixpkgs())
-    with pytest.raises(UnavailableError, match="its store is on another machine"):
+    assert "Nix's store is on another machine" in repr(nixpkgs())
+    with pytest.raises(UnavailableError, match="Nix's store is on another machine"):
         nixpkgs("nixpkgs#")
     monkeypatch.setenv("NIX_REMOTE", "what")
-    assert "its store cannot be found" in repr(nixpkgs())
+    assert "Nix's store cannot be found" in repr(nixpkgs())
 
 
 @pytest.mark.parametrize(

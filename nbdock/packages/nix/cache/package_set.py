@@ -123,7 +123,7 @@ class CachePackageSet(PackageSet):
             except TransportError as error:
                 if note:
                     error.hint = (
-                        f"{error.hint or ''} ({note}, so a binary cache was asked.)".strip()
+                        f"{error.hint or ''} (A binary cache was asked because {note}.)".strip()
                     )
                 raise
 
@@ -175,7 +175,9 @@ class CachePackageSet(PackageSet):
             found = choices(self._list.get_now(), attribute)
         except PackageNotFoundError as error:
             if self._note:
-                error.hint = f"{error.hint} ({self._note}, so the channel's list is all there is.)"
+                error.hint = (
+                    f"{error.hint} (The channel's list is all there is because {self._note}.)"
+                )
             raise
         return CacheAttribute(self, attribute, tuple(found), suffix=suffix)
 
