@@ -41,7 +41,7 @@ $(READY): pyproject.toml
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) lacks the venv module (on Debian or Ubuntu: apt-get install python3-venv)." >&2; \
 		exit 1; }
-	@echo "Setting up $(VENV) with $$("$(PYTHON)" --version) ..."
+	@echo "Setting up $(VENV) with $$("$(PYTHON)" --version) (a minute or two) ..."
 	@[ -x "$(BIN)/python" ] || "$(PYTHON)" -m venv "$(VENV)"
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check \
 		--editable '.[widgets,vm,dev]'
