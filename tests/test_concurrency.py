@@ -80,6 +80,31 @@ def test_plain_code_gets_results_and_errors() -> None:
         concurrency.run(fails())
 
 
+def test_what_a_thread_does_while_it_waits() -> None:
+    ticks: list[str] = []
+    elsewhere: list[str] = []
+
+    def waits() -> None:
+        concurrency.run(asyncio.sleep(0.25))
+
+    with concurrency.ticking(lambda: ticks.append("outer")):
+        with concurrency.ticking(lambda: ticks.append("inner")):
+            waits()
+            inner = len(ticks)
+            other = threading.Thread(target=waits)
+            other.start()
+            other.join()
+            # What another thread waits for is not this one's.
+            assert len(ticks) == inner
+            concurrency.run(asyncio.sleep(0.25), while_waiting=lambda: elsewhere.append("own"))
+        waits()
+    assert set(ticks[:inner]) == {"inner"}
+    assert set(ticks[inner:]) == {"outer"}
+    assert set(elsewhere) == {"own"}
+    waits()
+    assert set(ticks[inner:]) == {"outer"}
+
+
 def test_the_core_must_not_wait_for_itself() -> None:
     async def nested() -> None:
         concurrency.run(asyncio.sleep(0))

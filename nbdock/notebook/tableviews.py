@@ -55,18 +55,18 @@ def table_view(table: pd.DataFrame) -> View | None:
     mark = table.attrs.get(MARK)
     if not isinstance(mark, dict) or not _is_still_a_table(table):
         return None
-    kind = mark.get("table", "")
+    kind, count, of_all = mark.get("table", ""), len(table), mark.get("rows", 0)
     columns, shown = [], []
     for name, series in _columns(table):
         is_size = _is_size(kind, name, series)
         column, texts = _shown(name, series.head(ROWS_SHOWN), is_size=is_size)
         columns.append(dataclasses.replace(column, head=_head(table, name)))
         shown.append(texts)
-        if is_size and name == "size_bytes" and kind in _WITH_SHARES:
+        # Of a selection it would not be clear what the shares are of.
+        if is_size and name == "size_bytes" and kind in _WITH_SHARES and count == of_all:
             total = int(series.sum())
             columns.append(Column("share"))
             shown.append([share(int(size), total) for size in series.head(ROWS_SHOWN)])
-    count, of_all = len(table), mark.get("rows", 0)
     is_whole = (count, len(table.columns)) == (of_all, mark.get("columns"))
     more = count - ROWS_SHOWN
     notes = [f"\u2026 {plural(more, 'more row')}"] if more > 0 else []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import nbdock
 from nbdock import concurrency
 from nbdock.errors import ArgumentTypeError, ManifestNotFoundError
 from nbdock.notebook.flags import TABLE_MAGICS
+from nbdock.showing import watched_plain
 
 APK = b"P:musl\nV:1\nI:9\n\n"
 BASE = layers.tar([
@@ -150,6 +153,9 @@ class TestViews:
             "/d/a                   3.0 kB",
             "/lib/apk/db/installed    16 B",
         ]
+        sizes = nbdock.layer_table(images["redis"])[["size_bytes"]]
+        assert "share" in seen(cells, sizes)[0]
+        assert "share" not in seen(cells, sizes.head(1))[0]
         # A column that somebody adds.
         assert "twice" in seen(cells, table.assign(twice=2.5))[0]
 
@@ -300,6 +306,30 @@ class TestCompletion:
 
 def of_kind(messages: list[dict[str, Any]], kind: str) -> list[Any]:
     return [m["content"] for m in messages if m["msg_type"] == kind]
+
+
+def test_functions_show_how_they_go_where_somebody_waits(cells, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("NBDOCK_PROGRESS_DELAY_S", "0")
+
+    @watched_plain("Read")
+    def read(*, progress: Any = None) -> str:
+        concurrency.run(asyncio.sleep(0.25))
+        return type(progress).__name__
+
+    def told(**arguments: object) -> str:
+        name = read(**arguments)
+        return f"{name}: {re.sub('[0-9.]+ s', 'N s', capsys.readouterr().err)}"
+
+    def elsewhere() -> list[str]:
+        with ThreadPoolExecutor(1) as pool:
+            return [pool.submit(told).result()]
+
+    assert told() == "ProgressLine: Read in N s.\n"
+    assert told(progress=print) == "builtin_function_or_method: "
+    assert elsewhere() == ["NoneType: "]
+    cells.run("%unload_ext nbdock")
+    assert told() == "NoneType: "
+    cells.run("%load_ext nbdock")
 
 
 def test_in_a_kernel(kernel) -> None:
