@@ -63,7 +63,8 @@ class Settings:
     """How often a broken transfer is taken up again. Count."""
 
     layer_contents_limit_bytes: int = 256 << 30
-    """The most that the files of one layer may hold, holes included, for tables. Bytes."""
+    """The most that one layer may hold, uncompressed: in pulls and, holes included, in tables.
+    Bytes."""
 
     silence_timeout_s: float = 30.0
     """How long a server may stay silent before the transfer counts as broken. Seconds."""
@@ -155,6 +156,10 @@ class Settings:
 
     registry_blobs: int = 6
     """Blobs of one image that are fetched or pushed at a time. Count."""
+
+    pull_verifies_diff_ids: bool = True
+    """Whether a pull decompresses each new layer to check its diff ID while it comes. If not, a
+    layer is checked when it is first read."""
 
     registry_manifest_limit_bytes: int = 8 << 20
     """The largest manifest or index that is taken from a registry. Bytes."""

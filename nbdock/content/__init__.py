@@ -7,6 +7,7 @@ from nbdock.content.decompress import DecompressedStream, open_decompressed
 from nbdock.content.faults import storage_error
 from nbdock.content.index import StoredImage
 from nbdock.content.landing import landing
+from nbdock.content.layercheck import LayerCheck
 from nbdock.content.lockfile import only_one, remove_unheld
 from nbdock.content.requirements import REQUIREMENTS
 from nbdock.content.store import BadBlob, BlobStore
@@ -24,6 +25,7 @@ __all__ = [  # noqa: RUF022  (in order of importance)
     "BadBlob",
     "LayerCache",
     "LayerRecord",
+    "LayerCheck",
     "open_decompressed",
     "DecompressedStream",
     "compressor",

@@ -19,6 +19,7 @@ about what still exists: a record counts only while its blob is in the store, wi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ __all__ = ["LayerCache", "LayerRecord"]
 
 # SQLite's own limit on variables in one statement was 999 for long.
 _AT_A_TIME = 500
+_DIFF_ID = "diff ID"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,6 +150,21 @@ class LayerCache:
             "VALUES (?, ?, ?, ?, ?)",
             [(str(diff_id), codec, chosen, encoder_version(codec), text)],
         )
+
+    # What compressed blobs hold
+
+    def diff_ids(self, digests: Iterable[Digest]) -> Mapping[Digest, Digest]:
+        """The diff IDs of compressed layers, of those that were once verified."""
+        wanted = {str(digest): digest for digest in digests}
+        found: dict[Digest, Digest] = {}
+        for key, value in self.recall_many(_DIFF_ID, wanted).items():
+            with contextlib.suppress(NbdockError, UnicodeDecodeError):
+                found[wanted[key]] = Digest.parse(value.decode())
+        return found
+
+    def put_diff_id(self, digest: Digest, diff_id: Digest) -> None:
+        """Remember that the blob `digest` was decompressed, and what came was `diff_id`."""
+        self.remember(_DIFF_ID, str(digest), str(diff_id).encode())
 
     # Small derived data
 

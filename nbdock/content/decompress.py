@@ -39,6 +39,8 @@ _RATIO_COUNTS_FROM_BYTES = 64 << 20
 class DecompressedStream(io.RawIOBase):
     """The content of a compressed stream, as a file to read from start to end.
 
+    Of a stream that is still being fed, `pieces` gives what is there, and more when called again.
+
     `read(n)` and `readinto` give as much as was asked for, except at the end. Errors come when the
     place is reached. Closing it closes the source only if `open_decompressed` opened it.
 

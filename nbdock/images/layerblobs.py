@@ -34,6 +34,8 @@ def ensure_uncompressed(store: BlobStore, descriptor: Descriptor, diff_id: Diges
     elif not _is_whole(store, diff_id):
         with store.open(descriptor.digest) as blob:
             keep_tar(store, blob, diff_id, what=f"The layer {descriptor.digest}")
+        with LayerCache(store) as cache:
+            cache.put_diff_id(descriptor.digest, diff_id)
     return Descriptor(MediaType.OCI_LAYER, diff_id, store.size_of(diff_id))
 
 
@@ -93,4 +95,5 @@ def ensure_compressed(
     media_type = MediaType.OCI_LAYER_GZIP if algorithm == "gzip" else MediaType.OCI_LAYER_ZSTD
     made = Descriptor(media_type, digest, size_bytes)
     cache.put_compressed(diff_id, algorithm, made)
+    cache.put_diff_id(digest, diff_id)
     return made

@@ -2,10 +2,10 @@
 
 mysql = await pull_image("mysql", image_tag="8")
 
-What is checked, and when. Each blob's size and digest, before it is in the store; the configuration
-against the manifest, before the image has a name; a layer's diff ID when the layer is first
-uncompressed, since uncompressing would make a pull several times as long: nothing reads a layer
-before that. With ``sha256`` or ``hash`` the layers are uncompressed, and so checked, at once.
+What is checked, and when. The configuration against the manifest, before any layer is fetched; each
+blob's size and digest, and each layer's diff ID, while its bytes come, before it is in the store.
+For the diff ID a layer is decompressed and hashed, once in the life of a store. With the setting
+`pull_verifies_diff_ids` False that waits until something reads the layer.
 
 A pull by digest of an image that is here asks the registry for nothing; one by tag asks what the
 tag stands for.
@@ -16,12 +16,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nbdock import settings
-from nbdock.concurrency import gather_all, gather_limited, in_worker
-from nbdock.content import BlobStore
+from nbdock.concurrency import gather_limited, in_worker
+from nbdock.content import BlobStore, LayerCache, LayerCheck
 from nbdock.errors import (
     ContentError,
     DigestMismatchError,
@@ -42,6 +43,7 @@ from nbdock.oci import (
     Index,
     Manifest,
     Platform,
+    Reference,
     compression_of,
     is_config,
 )
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["fetch_image", "pull_image"]
 
 _MAX_NESTING = 4
+_DO_NOT_USE = "The image is damaged or was tampered with; do not use it."
 
 
 @checked
@@ -123,6 +126,8 @@ async def pull_image(
         The registry refuses, or cannot be reached.
     DigestMismatchError, SizeMismatchError, InvalidManifestError
         What came is not what the documents say, or what was pinned.
+    ArchiveError
+        A layer does not decompress, or expands beyond all measure.
     """
     arguments = {key: value for key, value in locals().items() if value is not None}
     request = PullRequest.of(
@@ -252,28 +257,33 @@ async def _fetch_contents(
             _check_readable(one, one.manifest)
         layers |= {layer.digest: layer for layer in one.manifest.layers}
         configs.append(one.manifest.config.digest)
+    limit = settings.current().registry_blobs
+    described = await gather_limited(
+        [functools.partial(_check_config, client, one, request, store) for one in manifests],
+        limit=limit,
+    )
     missing = [d for d in layers.values() if not store.has(d.digest, d.size_bytes)]
     what = f"Pulling {reference.familiar()}"
     tally = Tally(what, progress, total_bytes=sum(layer.size_bytes for layer in missing))
     parts = {digest: tally.part(digest.hex[:12], d.size_bytes) for digest, d in layers.items()}
     for digest in layers.keys() - {layer.digest for layer in missing}:
         parts[digest].end("exists already")
-    await gather_all(
-        gather_limited(
-            [functools.partial(_check_config, client, one, request, store) for one in manifests],
-            limit=settings.current().registry_blobs,
-        ),
-        gather_limited(
+    with LayerCache(store) as cache:
+        checks = await in_worker(_layer_checks, cache, reference, described)
+        wanted = {layer.digest for layer in missing} | checks.keys()
+        await gather_limited(
             [
                 functools.partial(
-                    client.pull_blob, reference, layer, store, progress=parts[layer.digest]
+                    client.pull_blob, reference, layer, store,
+                    check=checks.get(layer.digest),
+                    progress=parts[layer.digest] if layer in missing else None,
                 )
                 # The largest first: at the end, none is waited for alone.
-                for layer in sorted(missing, key=lambda layer: -layer.size_bytes)
+                for layer in sorted(layers.values(), key=lambda layer: -layer.size_bytes)
+                if layer.digest in wanted
             ],
-            limit=settings.current().registry_blobs,
-        ),
-    )
+            limit=limit,
+        )  # fmt: skip
     digests = [*layers, *configs]
     await in_worker(remember_sources, store, reference, digests)
 
@@ -291,10 +301,40 @@ def _check_readable(fetched: FetchedManifest, manifest: Manifest) -> None:
         compression_of(layer.media_type)
 
 
+def _layer_checks(
+    cache: LayerCache, reference: Reference, described: Iterable[Mapping[Digest, Digest]]
+) -> dict[Digest, LayerCheck]:
+    """What compressed layers must be checked for, of those that never were. Blocking.
+
+    `described` has the diff IDs by the layers' digests, from each configuration.
+    """
+    diff_ids: dict[Digest, Digest] = {}
+    for layer, diff_id in itertools.chain.from_iterable(each.items() for each in described):
+        if diff_ids.setdefault(layer, diff_id) != diff_id:
+            raise DigestMismatchError(
+                f"{reference}: the layer {layer} unpacks to {diff_ids[layer]}, says one "
+                f"configuration, and to {diff_id}, says another.",
+                digest=str(diff_ids[layer]),
+                actual=str(diff_id),
+                hint=_DO_NOT_USE,
+            )
+    if not settings.current().pull_verifies_diff_ids:
+        return {}
+    known = cache.diff_ids(diff_ids)
+    return {
+        layer: LayerCheck(cache, layer, diff_id)
+        for layer, diff_id in diff_ids.items()
+        if known.get(layer) != diff_id
+    }
+
+
 async def _check_config(
     client: RegistryClient, fetched: FetchedManifest, request: PullRequest, store: BlobStore
-) -> None:
-    """Put an image's configuration into the store, and compare it with the manifest."""
+) -> dict[Digest, Digest]:
+    """Put an image's configuration into the store, and compare it with the manifest.
+
+    What comes back are the diff IDs of its compressed layers, by the layers' digests.
+    """
     manifest = fetched.manifest
     assert isinstance(manifest, Manifest)
     descriptor = manifest.config
@@ -307,7 +347,7 @@ async def _check_config(
         data = await client.blob_bytes(request.reference, descriptor)
         await in_worker(store.add, data, algorithm=descriptor.digest.algorithm)
     if not _is_image(fetched):
-        return
+        return {}
     config = ImageConfig.parse(data, descriptor.media_type)
     if len(config.diff_ids) != len(manifest.layers):
         raise InvalidManifestError(
@@ -315,14 +355,19 @@ async def _check_config(
             f"the configuration {len(config.diff_ids)}.",
             value=str(fetched.descriptor.digest),
         )
+    compressed: dict[Digest, Digest] = {}
     for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
-        if compression_of(layer.media_type) == "none" and layer.digest != diff_id:
+        if layer.digest == diff_id:
+            continue
+        is_other = compressed.setdefault(layer.digest, diff_id) != diff_id
+        if is_other or compression_of(layer.media_type) == "none":
+            state = "there twice" if is_other else "not compressed"
             raise DigestMismatchError(
-                f"{fetched.reference}: the layer {layer.digest} is not compressed, but the "
+                f"{fetched.reference}: the layer {layer.digest} is {state}, but the "
                 f"configuration says that it is {diff_id}.",
                 digest=str(diff_id),
                 actual=str(layer.digest),
-                hint="The image is damaged or was tampered with; do not use it.",
+                hint=_DO_NOT_USE,
             )
     asked = request.reference.digest is None and request.is_platform_given
     if asked and fetched.index is None and not config.platform.matches(request.platform):
@@ -331,3 +376,4 @@ async def _check_config(
             available=(str(config.platform),),
             hint=f"It is there for {config.platform}.",
         )
+    return compressed

@@ -1,27 +1,32 @@
 """Fetching blobs: large ones into the blob store, small ones into memory.
 
-    await pull_blob(repository, descriptor, store)
+    await pull_blob(hosts, reference, descriptor, store)
 
 A blob arrives beside the store (`nbdock.content.landing`) and is hashed as it comes. A broken body
 is taken up with ``Range``, by this process or, if it was killed, by the next; of several tasks and
 processes that want one blob, one fetches it. Only a blob whose size and digest are those of its
-descriptor gets a name in the store.
+descriptor gets a name in the store, and a layer only if it holds the tar that its image promises.
 """
 
 from __future__ import annotations
 
-from nbdock.concurrency import in_worker
-from nbdock.content import BlobStore, landing
+import os
+import threading
+
+from nbdock.concurrency import in_stoppable_worker, in_worker
+from nbdock.content import BlobStore, LayerCheck, landing
 from nbdock.errors import (
+    ArchiveError,
     DigestMismatchError,
     RegistryError,
     SizeMismatchError,
     TransportError,
     UnsafeDestinationError,
 )
-from nbdock.oci import Descriptor, Digest
+from nbdock.oci import Descriptor, Digest, Reference
 from nbdock.registry.answers import is_missing
 from nbdock.registry.host import BlobRequests
+from nbdock.registry.hosts import Hosts
 from nbdock.registry.repository import Repository
 from nbdock.transport import TransferProgress, download, redacted
 
@@ -31,25 +36,52 @@ _FOREIGN_PLACES = 5
 
 
 async def pull_blob(
-    repository: Repository,
+    hosts: Hosts,
+    reference: Reference,
     descriptor: Descriptor,
     store: BlobStore,
+    *,
+    check: LayerCheck | None = None,
     progress: TransferProgress | None = None,
 ) -> None:
     """Put a blob into the store; see `RegistryClient.pull_blob`."""
     digest, size_bytes = descriptor.digest, descriptor.size_bytes
     if descriptor.data is not None:
+        if check is not None:
+            check.restart()
+            await in_worker(check.update, memoryview(descriptor.data))
+            await in_worker(check.finish)
         await in_worker(store.add, descriptor.data, algorithm=digest.algorithm)
     else:
         async with landing(store, digest, size_bytes) as path:
             if path is not None:
-                await _fetch(repository, descriptor, path, progress)
+                await hosts.first(
+                    reference, lambda where: _fetch(where, descriptor, path, check, progress)
+                )
+                if check is not None:
+                    await _finish(check, path)
+            elif check is not None:
+                stop = threading.Event()
+                await in_stoppable_worker(stop, check.read, store, stop)
     if progress is not None:
         progress(size_bytes, size_bytes)
 
 
+async def _finish(check: LayerCheck, path: str) -> None:
+    try:
+        await in_worker(check.finish)
+    except (ArchiveError, DigestMismatchError):
+        # Its own digest is right: whoever found it there would go on from it.
+        os.unlink(path)
+        raise
+
+
 async def _fetch(
-    repository: Repository, descriptor: Descriptor, path: str, progress: TransferProgress | None
+    repository: Repository,
+    descriptor: Descriptor,
+    path: str,
+    check: LayerCheck | None,
+    progress: TransferProgress | None,
 ) -> None:
     """Download a blob to a path: from the registry or, if it may be elsewhere, from there."""
     digest, size_bytes = descriptor.digest, descriptor.size_bytes
@@ -57,7 +89,7 @@ async def _fetch(
     requests = BlobRequests(host, repository.access("pull"), _what(repository, digest))
     url = await repository.url(f"blobs/{digest}")
     try:
-        await download(requests, url, path, digest, size_bytes, progress)
+        await download(requests, url, path, digest, size_bytes, progress, check)
         return
     except RegistryError as error:
         if not is_missing(error) or not descriptor.urls:
@@ -73,7 +105,7 @@ async def _fetch(
         # By the transport itself, which knows no login: these places are the image's choice.
         try:
             url = host.led_to(url)
-            await download(host.transport, url, path, digest, size_bytes, progress)
+            await download(host.transport, url, path, digest, size_bytes, progress, check)
             return
         except (TransportError, UnsafeDestinationError) as error:
             last = error

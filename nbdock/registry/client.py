@@ -20,7 +20,7 @@ from typing import Self
 
 from nbdock import settings
 from nbdock.concurrency import gather_limited
-from nbdock.content import BlobStore
+from nbdock.content import BlobStore, LayerCheck
 from nbdock.errors import (
     ArgumentTypeError,
     ContentError,
@@ -247,6 +247,7 @@ class RegistryClient:
         descriptor: Descriptor,
         store: BlobStore,
         *,
+        check: LayerCheck | None = None,
         progress: TransferProgress | None = None,
     ) -> None:
         """Put a blob into the store, unless it is there.
@@ -258,20 +259,25 @@ class RegistryClient:
         ----------
         reference
             Any image of the repository.
+        check
+            Of a compressed layer: whether it holds the right tar, which is looked at as the bytes
+            come, or, if the blob is there and was never checked, in the store.
         progress
             Told (bytes there, bytes in all), last when both are the same.
 
         Raises
         ------
         DigestMismatchError, SizeMismatchError
-            The bytes are not the descriptor's. Nothing is left.
+            The bytes are not the descriptor's, or not the tar of `check`. Nothing is left.
+        ArchiveError
+            `check` could not decompress it. Nothing is left.
         StorageFullError
             The disk is full. Nothing is left.
         AuthenticationError, RegistryError, TransportError
             The registry refuses, or cannot be reached. What has arrived is kept for the next time.
         """
-        await self._hosts.first(
-            reference, lambda where: blobs.pull_blob(where, descriptor, store, progress)
+        await blobs.pull_blob(
+            self._hosts, reference, descriptor, store, check=check, progress=progress
         )
 
     async def tags(self, reference: Reference) -> tuple[str, ...]:

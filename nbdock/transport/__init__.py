@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from nbdock.transport.attempts import Attempts
-from nbdock.transport.download import Downloaded, Requests, TransferProgress, download
+from nbdock.transport.download import Downloaded, Requests, TransferProgress, Witness, download
 from nbdock.transport.redacted import origin_of, redacted
 from nbdock.transport.response import Fetched, Response
 from nbdock.transport.transport import Authorize, Transport, basic_authorization
@@ -19,6 +19,7 @@ __all__ = [  # noqa: RUF022 (by importance)
     "Downloaded",
     "download",
     "Requests",
+    "Witness",
     "Attempts",
     "Authorize",
     "TransferProgress",

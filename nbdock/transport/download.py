@@ -43,7 +43,7 @@ from nbdock.transport.response import Response, status_error
 if TYPE_CHECKING:
     from _hashlib import HASH
 
-__all__ = ["Downloaded", "Requests", "TransferProgress", "download"]
+__all__ = ["Downloaded", "Requests", "TransferProgress", "Witness", "download"]
 
 TransferProgress = Callable[[int, int], None]
 """Told (bytes arrived, bytes in all; 0: unknown) as a body arrives."""
@@ -71,6 +71,18 @@ class Requests(Protocol):
         ...
 
 
+class Witness(Protocol):
+    """Sees the bytes of a body once each and in order, in a worker, when they have been written."""
+
+    def restart(self) -> None:
+        """Forget all: the body begins anew."""
+        ...
+
+    def update(self, data: memoryview, /) -> None:
+        """See the next bytes, which change once this has returned."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Downloaded:
     """A finished download: digest and size of what now stands at its destination."""
@@ -85,21 +97,36 @@ class Downloaded:
 class _Part:
     """The file that fills up; its hash is always that of its content."""
 
-    def __init__(self, destination: str, expected: Digest | None, buffer_bytes: int) -> None:
+    def __init__(
+        self,
+        destination: str,
+        expected: Digest | None,
+        buffer_bytes: int,
+        witness: Witness | None,
+    ) -> None:
         self.destination = destination
+        self._witness = witness
         self._algorithm = expected.algorithm if expected else "sha256"
         self.path, self._fd, self._is_shared = _open_part(destination)
         self._is_done = False
         self.size_bytes = 0
         self.resumed_bytes = 0
-        self._hash = self._new_hash()
+        self._begin()
         if expected:
             self._take_up(buffer_bytes)
         else:
             os.ftruncate(self._fd, 0)
 
-    def _new_hash(self) -> HASH:
-        return Digest.of(b"", algorithm=self._algorithm).hasher()
+    def _begin(self) -> None:
+        self._hash: HASH = Digest.of(b"", algorithm=self._algorithm).hasher()
+        if self._witness is not None:
+            self._witness.restart()
+
+    def _seen(self, data: memoryview) -> None:
+        self._hash.update(data)
+        self.size_bytes += len(data)
+        if self._witness is not None:
+            self._witness.update(data)
 
     def _take_up(self, buffer_bytes: int) -> None:
         """Hash what is there already."""
@@ -107,23 +134,21 @@ class _Part:
             return
         buffer = bytearray(buffer_bytes)
         while count := os.readv(self._fd, [buffer]):
-            self._hash.update(memoryview(buffer)[:count])
-            self.size_bytes += count
+            self._seen(memoryview(buffer)[:count])
         self.resumed_bytes = self.size_bytes
 
     def restart(self) -> None:
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         self.size_bytes = self.resumed_bytes = 0
-        self._hash = self._new_hash()
+        self._begin()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
         while view:
             with _full_disk_told(self.destination):
                 count = os.write(self._fd, view)
-            self._hash.update(view[:count])
-            self.size_bytes += count
+            self._seen(view[:count])
             view = view[count:]
 
     @property
@@ -189,9 +214,14 @@ async def download(
     expected: Digest | None,
     size_bytes: int | None,
     progress: TransferProgress | None,
+    witness: Witness | None = None,
 ) -> Downloaded:
-    """See `Transport.download`; what requests need besides, `transport` adds to them."""
-    part = await in_worker(_Part, destination, expected, transport.limits.io_buffer_bytes)
+    """See `Transport.download`; what requests need besides, `transport` adds to them.
+
+    A `witness` has seen the whole body when this returns.
+    """
+    buffer_bytes = transport.limits.io_buffer_bytes
+    part = await in_worker(_Part, destination, expected, buffer_bytes, witness)
     keep = False
     try:
         if size_bytes is not None and part.size_bytes > size_bytes:
@@ -292,7 +322,7 @@ async def _copy(
                 await in_worker(part.write, full)
     finally:
         if piece:
-            part.write(piece)
+            await in_worker(part.write, piece)
 
 
 def _total_bytes(response: Response, part: _Part) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from support.certificates import Authority
 from support.faulty_server import Answer, Behaviour, FaultyServer, Request, answer, content
@@ -57,15 +57,22 @@ def image_of(
     repository: str = "a/b",
     guard: Callable[[Behaviour], Behaviour] = lambda behaviour: behaviour,
     name: str = "127.0.0.1",
+    tars: Sequence[bytes] | None = None,
+    media_type: str = MediaType.OCI_LAYER_GZIP,
 ) -> FakeImage:
-    """Put an image on a server; `guard` wraps every answer."""
-    diff_ids = [str(Digest.of(data)) for data in layers]
+    """Put an image on a server; `guard` wraps every answer.
+
+    `tars` are what the configuration says that the layers hold, which then are of `media_type`.
+    """
+    if tars is None:
+        tars, media_type = layers, MediaType.OCI_LAYER
+    diff_ids = [str(Digest.of(data)) for data in tars]
     config = json.dumps(
         {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
     ).encode()
     manifest = Manifest(
         Descriptor.of(config, OCI_CONFIG),
-        tuple(Descriptor.of(data, MediaType.OCI_LAYER) for data in layers),
+        tuple(Descriptor.of(data, media_type) for data in layers),
     )
     data = manifest.to_bytes()
     base = f"/v2/{repository}"
