@@ -84,7 +84,7 @@ def test_an_image_loaded_from_an_archive(nbdock_home, tmp_path) -> None:
 
 @pytest.mark.parametrize("value", [None, 3, {"image": 1}, [None]])
 def test_something_else_is_refused(value) -> None:
-    with pytest.raises(ArgumentTypeError, match="takes an image, not a"):
+    with pytest.raises(ArgumentTypeError, match=r"takes an image, not .* \(of the type"):
         nbdock.layer_table(value)
 
 
