@@ -157,8 +157,9 @@ class Database:
 
     @property
     def key(self) -> list[str]:
-        """What its bytes depend on, besides the base."""
-        return [package.key for package in self.packages]
+        """What its bytes depend on, besides the base: references order what dpkg does first."""
+        needs = (f"{key} {' '.join(needed)}" for key, needed in self.references.items())
+        return [*(package.key for package in self.packages), "", *sorted(needs)]
 
     async def write(
         self, request: BuildRequest, base: Tree, layers: Sequence[str]
@@ -174,7 +175,7 @@ class Database:
             return None
         from nbdock.packages import dpkg_database
 
-        key = layer_key("dpkg-database", [package.key for package in self.packages], list(layers))
+        key = layer_key("dpkg-database", self.key, list(layers))
         if (known := request.cache.get(key)) is not None:
             return known
         await fetch_packages(self.packages, progress=request.progress)

@@ -62,6 +62,7 @@ _PIECE_BYTES: Final = 1 << 18
 _CONTROL_LINE_BYTES: Final = 1000
 _CONTROL_LINES: Final = 16
 _CONSOLE_BYTES: Final = 16 << 10
+_CONSOLE_PIECES: Final = 64
 
 
 class State(enum.Enum):
@@ -209,6 +210,7 @@ class Machine:
         *,
         timeout_s: float,
         tar: TemporaryFile | None = None,
+        tar_limit_bytes: int | None = None,
         on_sent: Callable[[int], None] | None = None,
     ) -> Exited:
         """From READY to the end of the job: the disks are plugged in, and the job is done.
@@ -221,6 +223,8 @@ class Machine:
             For all of it. Seconds.
         tar
             Where what the guest sends is written; whole, if the commands succeed.
+        tar_limit_bytes
+            More than that is not taken, nor more than the setting `vm_changes_limit_bytes`.
         on_sent
             Called with how many bytes have come.
 
@@ -266,7 +270,7 @@ class Machine:
         self._mark("exited")
         if exited.exit_code == 0 and tar is not None:
             self._reach(State.SENDING)
-            await self._receive(tar, left_s, late, on_sent or (lambda _: None))
+            await self._receive(tar, tar_limit_bytes, left_s, late, on_sent or (lambda _: None))
             self._mark("sent")
         return exited
 
@@ -358,8 +362,8 @@ class Machine:
         if isinstance(message, Failed):
             # What the guest's programs said of it may not have been read yet.
             with contextlib.suppress(OSError):
-                while data := self._sockets["console"].recv(_PIECE_BYTES):
-                    self._take_console(data)
+                for _ in range(_CONSOLE_PIECES):
+                    self._take_console(self._sockets["console"].recv(_PIECE_BYTES))
             raise refusal(message, console=self._console_text())
         if not isinstance(message, kind):
             raise GuestProtocolError(
@@ -371,12 +375,14 @@ class Machine:
     async def _receive(
         self,
         tar: TemporaryFile,
+        limit_bytes: int | None,
         left_s: Callable[[], float],
         late: Callable[[], VmError],
         on_sent: Callable[[int], None],
     ) -> None:
         """Take what the guest sends until it says how much it was and all of that is here."""
-        limit = settings.current().vm_changes_limit_bytes
+        setting = settings.current().vm_changes_limit_bytes
+        limit = setting if limit_bytes is None else min(setting, limit_bytes)
         received = 0
         more = asyncio.Event()
 
@@ -388,7 +394,9 @@ class Machine:
                 if received > limit:
                     raise GuestProtocolError(
                         f"The guest sends more than {bytes_text(limit)}.",
-                        hint="The setting vm_changes_limit_bytes says how much it may be.",
+                        hint="The setting vm_changes_limit_bytes says how much it may be."
+                        if limit == setting
+                        else "That is more than its disk can hold: it does not do what it should.",
                     )
                 try:
                     await in_thread(tar.write, data)

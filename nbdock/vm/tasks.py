@@ -183,7 +183,7 @@ async def run_guest(
         ready_s = time.monotonic() - begin
         say("Running in the virtual machine", 0, 0)
         exited = await machine.run(
-            job, disks, timeout_s=timeout_s, tar=tar,
+            job, disks, timeout_s=timeout_s, tar=tar, tar_limit_bytes=_tar_limit_bytes(task),
             on_sent=lambda count: say("Receiving what was written", count, 0),
         )  # fmt: skip
         await machine.close()
@@ -208,6 +208,11 @@ def _check(task: GuestTask) -> None:
     for name, value in (("memory_mib", task.memory_mib), ("disk_mib", task.disk_mib)):
         if value < 1:
             raise ArgumentTypeError(f"{name} must be above zero, not {value!r}.", argument=name)
+
+
+def _tar_limit_bytes(task: GuestTask) -> int | None:
+    """What a tar of the disk's files cannot exceed: an empty file has a header, and no block."""
+    return (2 * task.disk_mib + 64) << 20 if task.send == "changes" else None
 
 
 @contextlib.contextmanager
