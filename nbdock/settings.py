@@ -275,6 +275,13 @@ class Settings:
                     argument=field.name,
                 )
 
+    def __repr__(self) -> str:
+        # What `configure` in a cell shows; all of them fill the screen.
+        defaults = Settings()
+        shown = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        changed = [f"{k}={v!r}" for k, v in shown.items() if v != getattr(defaults, k)]
+        return f"Settings({', '.join(changed)})"
+
 
 _chosen: dict[str, Any] = {}
 _TEXTS = "tuple[str, ...]"

@@ -49,3 +49,9 @@ def test_unknown() -> None:
     with pytest.raises(UnknownArgumentError, match="no setting 'nix_cache'") as caught:
         settings.configure(nix_cache="x")
     assert "nix_caches" in str(caught.value.hint)
+
+
+def test_it_shows_what_is_not_the_default() -> None:
+    assert repr(settings.Settings()) == "Settings()"
+    changed = settings.Settings(registry_mirrors=("docker.io=mirror.example",), workers=3)
+    assert repr(changed) == "Settings(workers=3, registry_mirrors=('docker.io=mirror.example',))"
