@@ -4,6 +4,12 @@ export PATH=/bin
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+# With too little memory a guest would read its programs again and again for an hour: what was used
+# within the last second is not given up, so that the kernel ends the commands instead.
+if [ -d /sys/kernel/mm/lru_gen ]; then
+  echo y >/sys/kernel/mm/lru_gen/enabled
+  echo 1000 >/sys/kernel/mm/lru_gen/min_ttl_ms
+fi
 for module in /nbdock/modules/*.ko; do
   options=
   case $module in
