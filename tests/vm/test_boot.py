@@ -22,6 +22,8 @@ echo "agent on $(uname -r)"
 echo modules $(cut -d' ' -f1 /proc/modules | sort)
 cd /nbdock/tools && echo "tar says $(./ld.so --library-path . ./tar --version | head -n 1)"
 mkdir /base /layer /merged
+# Guests look for disks when they are told to.
+for host in /sys/class/scsi_host/*; do echo "- - -" >"$host/scan"; done
 # Names such as sda come in any order, and a while after the adapter.
 disk() {
   until ls /sys/bus/scsi/devices/*:0:$1:0/block 2>/dev/null; do usleep 10000; done
