@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections import Counter
@@ -12,6 +13,7 @@ import pytest
 from support.guests import machines
 
 from nbdock import settings
+from nbdock.concurrency import run
 
 
 def open_files() -> list[str]:
@@ -34,6 +36,7 @@ def temporary_files() -> list[Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
+    run(asyncio.sleep(0))  # nbdock's own loop has sockets, and stays
     before, files = open_files(), temporary_files()
     yield
     assert not machines()
