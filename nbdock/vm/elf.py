@@ -41,7 +41,7 @@ def linkage(elf: bytes, name: str = "") -> Linkage:
 def _linkage(elf: bytes) -> Linkage:
     if elf[:5] != b"\x7fELF\x02":
         raise ValueError("no ELF file of 64 bits")
-    order = "<" if elf[5] == 1 else ">"
+    order = "<" if elf[5:6] == b"\x01" else ">"
     (table,) = struct.unpack_from(f"{order}Q", elf, 0x20)
     size, count = struct.unpack_from(f"{order}2H", elf, 0x36)
     # kind, flags, offset in the file, address, physical address, bytes in the file

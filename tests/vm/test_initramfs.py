@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.apt_archive import Archive
 
@@ -113,6 +113,7 @@ def test_linkage_is_what_ldd_says() -> None:
 
 
 @given(data=st.binary(max_size=300))
+@example(b"\x7fELF\x02")
 def test_what_is_no_program_is_refused(data: bytes) -> None:
     with pytest.raises(GuestPartError, match="x is not a program"):
         linkage(data, "x")
