@@ -14,7 +14,7 @@ from nbdock.images.loading import load_image
 if TYPE_CHECKING:
     from nbdock.oci import Digest
 
-__all__ = ["base_image"]
+__all__ = ["base_image", "layers_below"]
 
 
 async def base_image(
@@ -55,3 +55,8 @@ def _copy(image: Image, store: BlobStore) -> None:
                 while piece := source.read(1 << 20):
                     writer.write(piece)
                 writer.commit(expected=digest)
+
+
+def layers_below(base: Image | None) -> list[str]:
+    """The diff IDs of a base, lowest first: what a layer on it depends on."""
+    return [str(diff_id) for diff_id in base.config.diff_ids] if base else []

@@ -6,7 +6,6 @@ What `buildLayeredImage` is told of times and owners does not reach it: it is al
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from nbdock.concurrency import in_worker
@@ -21,7 +20,7 @@ from nbdock.images.layer import (
     recipe_key,
     write_entries,
 )
-from nbdock.images.references import left_in
+from nbdock.images.references import left_in, with_references
 from nbdock.images.request import BuildRequest
 from nbdock.images.rootlinks import root_links
 from nbdock.images.storetree import open_store_tree
@@ -101,16 +100,9 @@ class Customisation:
 
     async def make(self, request: BuildRequest) -> tuple[MadeLayer, list[Package]]:
         """The layer, and the packages that the commands left references to in it."""
-        key = self._key
-        used = {package.root: package for package in self.used.packages}
-        known = request.cache.get(key)
-        left = request.cache.recall("references", key)
-        if known is not None and left is not None:
-            return MadeLayer(known, self._comment), [used[root] for root in json.loads(left)]
-        record, packages = await self._write(request)
-        request.cache.put(key, record)
-        roots = [package.root for package in packages]
-        request.cache.remember("references", key, json.dumps(roots).encode())
+        record, packages = await with_references(
+            request, self._key, self.used.packages, lambda: self._write(request)
+        )
         return MadeLayer(record, self._comment), packages
 
     async def _write(self, request: BuildRequest) -> tuple[LayerRecord, list[Package]]:

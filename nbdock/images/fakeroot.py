@@ -8,18 +8,18 @@ cannot do. dockerTools pretends to be root for this; here they are, in a virtual
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Awaitable, Callable, Sequence
 
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
 from nbdock.filetree import Entry, TarPolicy, Tree, overlay, squash
 from nbdock.images.assembly import MadeLayer, platform_of
+from nbdock.images.base import layers_below
 from nbdock.images.customisation import Customisation
 from nbdock.images.image import Image
 from nbdock.images.layer import MADE_AT, in_store, layer_key, place_of, write_entries
 from nbdock.images.layerdisks import check_platform, image_disks, record_disks
-from nbdock.images.references import left_in
+from nbdock.images.references import left_in, with_references
 from nbdock.images.request import BuildRequest
 from nbdock.images.rootcommands import (
     Database,
@@ -69,10 +69,6 @@ class FakeRoot:
     def _packages(self) -> Sequence[Package]:
         return self.layer.closure.packages
 
-    @property
-    def _below(self) -> list[str]:
-        return [str(layer.diff_id) for layer in self.base.layers] if self.base else []
-
     async def make(self, request: BuildRequest) -> tuple[MadeLayer, list[Package]]:
         """The layer, and the packages that all commands left references to in it."""
         inner, left_before = await self.layer.make(request)
@@ -80,19 +76,13 @@ class FakeRoot:
         key = layer_key(
             "fake-root", str(inner.record.diff_id), self.root.key, self.chroot, self.with_store,
             [p.key for p in self._packages], dataclasses.astuple(self.policy), database.key,
-            self._below,
+            layers_below(self.base),
         )  # fmt: skip
         comment = f"{inner.comment} and fakeRootCommands"
-        used = {package.root: package for package in self.root.used.packages}
-        known = request.cache.get(key)
-        left = request.cache.recall("references", key)
-        if known is not None and left is not None:
-            found = [used[root] for root in json.loads(left)]
-            return MadeLayer(known, comment), [*left_before, *found]
-        record, packages = await self._write(request, inner.record, database)
-        request.cache.put(key, record)
-        roots = [package.root for package in packages]
-        request.cache.remember("references", key, json.dumps(roots).encode())
+        record, packages = await with_references(
+            request, key, self.root.used.packages,
+            lambda: self._write(request, inner.record, database),
+        )  # fmt: skip
         return MadeLayer(record, comment), [*left_before, *packages]
 
     async def _write(
@@ -102,7 +92,7 @@ class FakeRoot:
         check_platform(platform, "The image")
         lower = await self.lower()
         below = await in_worker(self._tree, request, lower) if self.chroot else overlay([])
-        under = [*self._below, *(str(record.diff_id) for record in lower)]
+        under = [*layers_below(self.base), *(str(record.diff_id) for record in lower)]
         told = await database.write(request, below, under) if self.chroot else None
         around = (
             *await disk_of_packages(request, self.root.used.packages),

@@ -44,8 +44,8 @@ NO_LINKS: Mapping[bytes, bytes] = {}
 MADE_AT = 315532800
 """The time of what dockerTools itself puts into an image: the first that a zip can hold, 1980."""
 
-_RECIPE_VERSION = 2
-"""Raised whenever the same packages would give other bytes than before."""
+_RECIPE_VERSION = 3
+"""Raised whenever the same recipe would give other bytes than before."""
 
 _IN_STORE = re.compile(r"/.+/[0-9abcdfghijklmnpqrsvwxyz]{32}-[^/]+")
 
@@ -56,7 +56,6 @@ def recipe_key(
     """The identity of a layer of these packages, in this order, without reading them."""
     shared = not all(map(in_store, packages))
     facts = [
-        _RECIPE_VERSION,
         dataclasses.astuple(policy),
         [(p.root, p.key) for p in packages],
         sorted((a.hex(), b.hex()) for a, b in links.items()) if shared else [],
@@ -66,7 +65,7 @@ def recipe_key(
 
 def layer_key(*facts: object) -> str:
     """The identity of a layer made from facts: numbers, texts and lists of them."""
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([_RECIPE_VERSION, *facts]).encode()).hexdigest()
 
 
 def in_store(package: Package) -> bool:

@@ -7,10 +7,12 @@ where a package that the commands only used leaves no trace.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from nbdock.concurrency import in_thread, in_worker
+from nbdock.content import LayerRecord
 from nbdock.errors import ArgumentError, NbdockError, PackageNotFoundError
 from nbdock.filetree import Entry
 from nbdock.images.arguments import Unreferenced, context_packages
@@ -20,7 +22,14 @@ from nbdock.images.request import BuildRequest
 from nbdock.images.tree import image_tree
 from nbdock.packages import Closure, Package, PackageSet, realise, resolve_closure
 
-__all__ = ["command_closure", "config_packages", "hashes_in", "left_in", "resolve_contents"]
+__all__ = [
+    "command_closure",
+    "config_packages",
+    "hashes_in",
+    "left_in",
+    "resolve_contents",
+    "with_references",
+]
 
 _STORE_PATH = re.compile(r"/nix/store/([0-9abcdfghijklmnpqrsvwxyz]{32})-[0-9A-Za-z+\-._?=]{1,211}")
 _HASH_RUN = re.compile(rb"[0-9abcdfghijklmnpqrsvwxyz]{32,}")
@@ -139,6 +148,33 @@ async def command_closure(request: BuildRequest, commands: str, closure: Closure
     )
     roots = [package for package in named if in_store(package)]
     return await resolve_closure(roots, progress=request.progress)
+
+
+async def with_references(
+    request: BuildRequest,
+    key: str,
+    candidates: Iterable[Package],
+    write: Callable[[], Awaitable[tuple[LayerRecord, list[Package]]]],
+) -> tuple[LayerRecord, list[Package]]:
+    """The layer of a recipe, and the packages that what commands left in it refers to.
+
+    Parameters
+    ----------
+    candidates
+        The packages that it may refer to.
+    write
+        Makes the layer, which is only called if the cache does not know it.
+    """
+    known = request.cache.get(key)
+    left = request.cache.recall("references", key)
+    if known is not None and left is not None:
+        by_root = {package.root: package for package in candidates}
+        return known, [by_root[root] for root in json.loads(left)]
+    record, packages = await write()
+    request.cache.put(key, record)
+    roots = [package.root for package in packages]
+    request.cache.remember("references", key, json.dumps(roots).encode())
+    return record, packages
 
 
 def left_in(entries: Iterable[Entry], closure: Closure) -> list[Package]:

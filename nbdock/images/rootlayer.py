@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
 from nbdock.filetree import Entry, overlay, squash
 from nbdock.images.assembly import platform_of
+from nbdock.images.base import layers_below
 from nbdock.images.commandstore import after_commands
 from nbdock.images.image import Image
 from nbdock.images.layer import (
@@ -29,7 +29,7 @@ from nbdock.images.layer import (
     write_entries,
 )
 from nbdock.images.layerdisks import check_platform, image_disks, record_disks
-from nbdock.images.references import left_in
+from nbdock.images.references import left_in, with_references
 from nbdock.images.request import BuildRequest
 from nbdock.images.rootcommands import (
     POLICY,
@@ -79,22 +79,12 @@ class RootLayer:
         key = layer_key(
             "root", MADE_AT, self.root.key, self.database.key,
             str(inner.diff_id) if inner else "", commands, self._owner,
-            [p.key for p in used.packages], self._below,
+            [p.key for p in used.packages], layers_below(self.base),
         )  # fmt: skip
-        known = request.cache.get(key)
-        left = request.cache.recall("references", key)
-        by_root = {p.root: p for p in (*self.root.used.packages, *used.packages)}
-        if known is not None and left is not None:
-            return known, [by_root[root] for root in json.loads(left)]
-        record, packages = await self._write(request, inner, commands, used)
-        request.cache.put(key, record)
-        roots = [package.root for package in packages]
-        request.cache.remember("references", key, json.dumps(roots).encode())
-        return record, packages
-
-    @property
-    def _below(self) -> list[str]:
-        return [str(layer.diff_id) for layer in self.base.layers] if self.base else []
+        return await with_references(
+            request, key, (*self.root.used.packages, *used.packages),
+            lambda: self._write(request, inner, commands, used),
+        )  # fmt: skip
 
     @property
     def _owner(self) -> tuple[int, int]:
@@ -111,7 +101,7 @@ class RootLayer:
         closure = self.contents.closure if self.contents else self.root.used
         check_platform(request.platform or platform_of(self.base, closure), "The image")
         tree = await in_worker(image_tree, self.base) if self.base else overlay([])
-        database = await self.database.write(request, tree, self._below)
+        database = await self.database.write(request, tree, layers_below(self.base))
         made = [record for record in (inner, database) if record is not None]
         task = GuestTask(
             layers=(

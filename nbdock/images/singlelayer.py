@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
 from nbdock.filetree import Entry, TarPolicy, Tree
+from nbdock.images.base import layers_below
 from nbdock.images.commandstore import after_commands
 from nbdock.images.copying import copied_to_root, is_copied
 from nbdock.images.customisation import database_entries, database_key, set_entries
@@ -75,7 +76,7 @@ class SingleLayer:
         key = layer_key(
             "single", recipe_key(packages, TarPolicy(mtime=MADE_AT, uid=self.uid, gid=self.gid)),
             [p.key for p in self.roots], self.commands, self.keep_dirlinks,
-            [str(layer.diff_id) for layer in self.base.layers] if self.base else [],
+            layers_below(self.base),
             [repr(entry) for entry in own.values()],
             database_key(self.roots, self.closure) if self.with_database else [],
         )  # fmt: skip
