@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nbdock.packages.closure import Closure, realise, resolve_closure
+from nbdock.packages.history import ChangeHistory
 from nbdock.packages.local import directory
 from nbdock.packages.package import Package, PackageSet, Progress
 from nbdock.packages.tally import Tally
@@ -53,6 +54,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "Package",
     "PackageSet",
     "Closure",
+    "ChangeHistory",
     "resolve_closure",
     "realise",
     "apt",
