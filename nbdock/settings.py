@@ -122,6 +122,9 @@ class Settings:
     deb_control_limit_bytes: int = 16 << 20
     """The largest control or md5sums file that is read of a .deb. Bytes."""
 
+    deb_changelog_limit_bytes: int = 8 << 20
+    """How much of the changelog of a package is read, from the newest entry on. Bytes."""
+
     nix_caches: tuple[str, ...] = ("https://cache.nixos.org",)
     """Binary caches of Nix that packages come from where no Nix is installed: URLs or directories,
     in the environment with blanks between them. Text."""

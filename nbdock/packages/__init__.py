@@ -22,9 +22,12 @@ if TYPE_CHECKING:
         AptPackageSet,
         AptSearchResult,
         InstalledPackage,
+        Upload,
         apt,
+        changelog_history,
         dpkg_database,
         installed_from_records,
+        read_uploads,
         records_closure,
     )
     from nbdock.packages.environment import (
@@ -75,6 +78,9 @@ __all__ = [  # noqa: RUF022, in order of importance
     "InstalledPackage",
     "installed_from_records",
     "records_closure",
+    "changelog_history",
+    "read_uploads",
+    "Upload",
     "dpkg_database",
     "DPKG_HELPERS",
     "LocalStore",

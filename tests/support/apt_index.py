@@ -61,6 +61,8 @@ class MemoryIndex:
     """An index of records, in an order of its own."""
 
     architecture = "amd64"
+    codenames: frozenset[str] = frozenset()
+    made_s: float | None = None
 
     def __init__(self, records: Iterable[PackageRecord] | str, fingerprint: str = "memory") -> None:
         self.records = records_of(records) if isinstance(records, str) else list(records)

@@ -5,6 +5,7 @@ The way of the data: `configuration`, `sources` and `preferences` say where to l
 the .debs; `deb` reads one as a stream of entries.
 """
 
+from nbdock.packages.debian.changelog import Upload
 from nbdock.packages.debian.dpkgdatabase import DPKG_HELPERS, dpkg_database
 from nbdock.packages.debian.dpkgrecords import (
     InstalledPackage,
@@ -14,6 +15,7 @@ from nbdock.packages.debian.dpkgrecords import (
 from nbdock.packages.debian.mergedusr import merged_usr_links
 from nbdock.packages.debian.opening import apt
 from nbdock.packages.debian.package_set import AptPackage, AptPackageSet, AptSearchResult
+from nbdock.packages.debian.uploads import changelog_history, read_uploads
 
 __all__ = [  # noqa: RUF022, in order of importance
     "apt",
@@ -23,6 +25,9 @@ __all__ = [  # noqa: RUF022, in order of importance
     "InstalledPackage",
     "installed_from_records",
     "records_closure",
+    "changelog_history",
+    "read_uploads",
+    "Upload",
     "merged_usr_links",
     "dpkg_database",
     "DPKG_HELPERS",

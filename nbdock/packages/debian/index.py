@@ -41,6 +41,10 @@ class AptIndex:
         Debian's name of it.
     fingerprint
         Identifies exactly these signed lists (and pins): equal fingerprints, equal answers.
+    codenames
+        Of the releases that the sources are of: ``bookworm`` for ``bookworm-security`` too.
+    made_s
+        When the newest of the sources was made; seconds since the epoch, None if none says.
     """
 
     def __init__(
@@ -48,6 +52,10 @@ class AptIndex:
     ) -> None:
         self.architecture = architecture
         self.fingerprint = fingerprint
+        self.codenames = frozenset(
+            name for part in parts if (name := part.origin.release.get("n", "").partition("-")[0])
+        )
+        self.made_s = max((p.made_s for p in parts if p.made_s is not None), default=None)
         self._parts = tuple(parts)
         self._pins = pins
         self._candidates: dict[str, tuple[PackageRecord, ...]] = {}

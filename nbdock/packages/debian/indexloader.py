@@ -46,12 +46,13 @@ _SUFFIXES = {".xz": "xz", ".zst": "zstd", ".gz": "gzip", ".bz2": "bzip2", "": "n
 
 @dataclasses.dataclass(frozen=True)
 class IndexPart:
-    """One package index of one source."""
+    """One package index of one source, and when that source was made (seconds since the epoch)."""
 
     file: IndexFile
     base_url: str
     origin: Origin
     priority: int
+    made_s: float | None = None
 
 
 class IndexLoader:
@@ -102,7 +103,8 @@ class IndexLoader:
             site = urlsplit(source.uri).hostname or ""
             facts = release or Release({}, {}, "")
             origin = facts.origin(component, self._architecture, site)
-            parts.append(IndexPart(file, source.uri, origin, self._pins.for_origin(origin)))
+            priority = self._pins.for_origin(origin)
+            parts.append(IndexPart(file, source.uri, origin, priority, facts.date_s))
         return "\n".join(marks), parts
 
     def _paths(self, source: Source, release: Release | None) -> list[str]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from nbdock import concurrency
+from nbdock.calling import checked
 from nbdock.errors import (
     ArgumentError,
     ArgumentTypeError,
     MissingArgumentError,
-    UnknownArgumentError,
-    nearest,
 )
 from nbdock.packages.debian.package_set import AptPackageSet, LoadedIndex
 from nbdock.packages.debian.resolver import AlternativesRule
@@ -22,19 +20,16 @@ from nbdock.packages.package import Progress
 
 __all__ = ["apt"]
 
-_ARGUMENTS = (
-    "mirror", "suite", "components", "architecture", "keyring", "trusted", "alternatives",
-    "exclude", "recommends", "merged_usr", "refresh",
-)  # fmt: skip
 _ARCHITECTURE = re.compile("[a-z0-9][a-z0-9-]*")
 
 
+@checked
 def apt(
     mirror: str | None = None, *, suite: str | None = None,
     components: str | Sequence[str] | None = None, architecture: str | None = None,
     keyring: str | os.PathLike[str] | None = None, trusted: bool = False,
     alternatives: AlternativesRule = "smallest", exclude: Sequence[str] = (),
-    recommends: bool = False, merged_usr: bool = True, refresh: bool = False, **unknown: Any,
+    recommends: bool = False, merged_usr: bool = True, refresh: bool = False,
 ) -> AptPackageSet:  # fmt: skip
     """Open Debian's or Ubuntu's packages: this machine's APT sources, or a mirror.
 
@@ -83,13 +78,6 @@ def apt(
     >>> apt("https://deb.example.org/debian", suite="bookworm", architecture="arm64")
     <AptPackageSet bookworm for arm64 from https://deb.example.org/debian>
     """
-    for name in unknown:
-        close = nearest(name, _ARGUMENTS)
-        raise UnknownArgumentError(
-            f"apt() has no argument {name!r}.",
-            argument=name,
-            hint=f"Did you mean {close[0]}?" if close else f"Arguments: {', '.join(_ARGUMENTS)}.",
-        )
     _check_text("mirror", mirror, "an archive's URL")
     _check_text("suite", suite, "a suite such as bookworm")
     _check_text("architecture", architecture, "an architecture such as amd64")

@@ -60,6 +60,16 @@ class LoadedIndex(PackageIndex, Protocol):
         """The native architecture."""
         ...
 
+    @property
+    def codenames(self) -> frozenset[str]:
+        """Of the releases that the sources are of."""
+        ...
+
+    @property
+    def made_s(self) -> float | None:
+        """When the newest of the sources was made; seconds since the epoch."""
+        ...
+
     def mentioning(self, words: Sequence[str], /) -> Iterable[str]:
         """Names of the packages whose stanzas have all these words somewhere, in any case."""
         ...
@@ -85,6 +95,11 @@ class AptPackage(Package):
     def size_bytes(self) -> int:
         """What the index says that its files take."""
         return self.record.installed_size_kib * 1024
+
+    @property
+    def source(self) -> str:
+        """The source package."""
+        return self.record.source
 
     def entries(self) -> Iterator[Entry]:
         """The tree of the .deb, and the record under ``/var/lib/dpkg/status.d``."""
