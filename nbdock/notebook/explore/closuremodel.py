@@ -16,6 +16,7 @@ from nbdock.concurrency import run
 from nbdock.errors import ArgumentError, nearest
 from nbdock.images import Image, closure
 from nbdock.notebook.explore.layered import Drawing, Line, layered
+from nbdock.notebook.explore.svg import width_of
 from nbdock.packages import Closure, Package
 from nbdock.tables import closure_graph
 from nbdock.units import bytes_text
