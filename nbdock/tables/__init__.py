@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from nbdock.tables.comparing import compare_table
     from nbdock.tables.files import file_table
     from nbdock.tables.graphs import closure_graph
+    from nbdock.tables.histories import history_of
     from nbdock.tables.layers import layer_table
     from nbdock.tables.marking import MARK
     from nbdock.tables.opening import open_image
     from nbdock.tables.packages import package_table
     from nbdock.tables.registries import index_table, registry_table
+    from nbdock.tables.replaying import replay
     from nbdock.tables.reproducing import reproducibility_table
     from nbdock.tables.sharing import sharing_matrix, sharing_table
     from nbdock.tables.waste import Efficiency, efficiency, waste_table
@@ -34,6 +36,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "compare_table",
     "reproducibility_table",
     "closure_graph",
+    "history_of",
+    "replay",
     "registry_table",
     "index_table",
     "doctor",
@@ -52,6 +56,8 @@ _MODULES = {
     "comparing": ("compare_table",),
     "reproducing": ("reproducibility_table",),
     "graphs": ("closure_graph",),
+    "histories": ("history_of",),
+    "replaying": ("replay",),
     "registries": ("registry_table", "index_table"),
     "opening": ("open_image",),
     "marking": ("MARK",),

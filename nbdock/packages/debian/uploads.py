@@ -77,17 +77,24 @@ def _history(
     end: dt.date,
 ) -> ChangeHistory:
     days: dict[str, tuple[dt.date, ...]] = {}
-    released: list[dt.date] = []
+    released: set[dt.date] = set()
+    elsewhere: set[dt.date] = set()
     for package in packages:
         if not uploads[package.key]:
             continue  # it says nothing, which is not that it never changed
         sent = [u for u in uploads[package.key] if u.suite.lower() not in _NOT_SENT]
         days[package.name] = tuple(sorted({u.date.date() for u in sent}))
-        released += (u.date.date() for u in sent if u.suite.partition("-")[0] in codenames)
-    start = min(released, default=end - dt.timedelta(days=_LONGEST_DAYS))
-    changes = {name: tuple(d for d in found if start <= d < end) for name, found in days.items()}
+        for upload in sent:
+            is_release = upload.suite.partition("-")[0] in codenames
+            (released if is_release else elsewhere).add(upload.date.date())
+    start = end - dt.timedelta(days=_LONGEST_DAYS)
+    if released:
+        # What came after the last version that went elsewhere would have been seen.
+        first = min(released)
+        start = max((day for day in elsewhere if day < first), default=first)
+    changes = {name: tuple(d for d in found if start < d < end) for name, found in days.items()}
     sources = {package.name: package.record.source for package in packages}
-    return ChangeHistory(changes, sources, min(start, end), end)
+    return ChangeHistory(changes, sources, min(start + dt.timedelta(days=1), end), end)
 
 
 async def read_uploads(
