@@ -188,7 +188,7 @@ def read_files(
     from nbdock.tables.layerentries import schema
 
     columns = COLUMNS[:-1]
-    layers = [StoredLayer(image.store, layer) for layer in image.layers]
+    layers = [StoredLayer.of(image.store, layer) for layer in image.layers]
     tables = open_layers(layers, hashes=hashes, columns=columns, progress=progress)
     starts = np.cumsum([0, *(len(table) for table in tables)], dtype=np.int64)
     place = columns.index("link_row")

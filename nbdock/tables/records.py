@@ -122,7 +122,7 @@ def found_packages(
 
 def _records(image: Image, files: ImageFiles) -> Iterator[Record]:
     """What was kept of all layers, the lowest first."""
-    layers = [StoredLayer(image.store, layer) for layer in image.layers]
+    layers = [StoredLayer.of(image.store, layer) for layer in image.layers]
     tables = open_layers(layers, hashes=False, columns=("path", "content"))
     for number, table in enumerate(tables):
         kept = np.flatnonzero(table["content"].is_valid().to_numpy())

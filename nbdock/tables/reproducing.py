@@ -123,8 +123,8 @@ def _flat(value: Any, place: str) -> Iterator[tuple[str, str]]:
 def _layers(one: Image, other: Image, progress: Progress | None) -> Iterator[_Row]:
     pairs = list(zip(one.layers, other.layers, strict=False))
     differing = [(mine, its) for mine, its in pairs if mine.diff_id != its.diff_id]
-    wanted = [StoredLayer(one.store, mine) for mine, _ in differing]
-    wanted += [StoredLayer(other.store, its) for _, its in differing]
+    wanted = [StoredLayer.of(one.store, mine) for mine, _ in differing]
+    wanted += [StoredLayer.of(other.store, its) for _, its in differing]
     tables = open_layers(wanted, columns=COLUMNS[:-1], progress=progress)
     read = iter(zip(tables[: len(differing)], tables[len(differing) :], strict=True))
     for mine, its in pairs:
