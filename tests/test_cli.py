@@ -8,11 +8,11 @@ import json
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,10 +236,11 @@ class TestProcess:
 
     def test_help_is_quick_and_imports_nothing_heavy(self) -> None:
         def once() -> float:
-            started = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True)
             assert "prefetch" in done.stdout
-            return time.perf_counter() - started
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
         # The best of several: the machine is busy with other tests, the import is what is judged.
         assert min(once() for _ in range(10)) < LIMIT_S

@@ -13,9 +13,9 @@ HEAVY = {
 }  # fmt: skip
 PROGRAM = """
 import sys, time
-started = time.perf_counter()
+started = time.process_time()
 import nbdock
-print(time.perf_counter() - started, *{name.partition(".")[0] for name in sys.modules})
+print(time.process_time() - started, *{name.partition(".")[0] for name in sys.modules})
 """
 
 

@@ -10,11 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbdock.images.arguments import argument_names, cell_name, context_packages, from_cell
+    from nbdock.images.arguments import argument_names, context_packages, from_cell
     from nbdock.images.asroot import run_as_root
     from nbdock.images.build import build_image, build_layered_image
     from nbdock.images.exporting import RootFilesystem, export_image
     from nbdock.images.image import Image, ImageLayer, layers_of
+    from nbdock.images.layer import contents_comment
     from nbdock.images.loading import load_image
     from nbdock.images.merging import MergedImages, merge_images
     from nbdock.images.multiplatform import MultiPlatformImage
@@ -46,9 +47,9 @@ __all__ = [
     "build_image",
     "build_layered_image",
     "build_nix_shell_image",
-    "cell_name",
     "check_destination",
     "closure",
+    "contents_comment",
     "context_packages",
     "export_image",
     "from_cell",
@@ -67,11 +68,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "arguments": "argument_names cell_name context_packages from_cell",
+    "arguments": "argument_names context_packages from_cell",
     "asroot": "run_as_root",
     "build": "build_image build_layered_image",
     "exporting": "RootFilesystem export_image",
     "image": "Image ImageLayer layers_of",
+    "layer": "contents_comment",
     "loading": "load_image",
     "merging": "MergedImages merge_images",
     "multiplatform": "MultiPlatformImage",

@@ -1,30 +1,23 @@
 """What the build functions are called with: names, types, and what is made of them.
 
-One mapping serves cells and Python: a cell says ``fromImage`` where Python says ``from_image``. A
-misspelled argument is refused with the nearest name, wherever it comes from.
+How they are called in cells, and that misspelled ones are refused, is `nbdock.calling`'s.
 
-    >>> from nbdock.images.arguments import cell_name
-    >>> cell_name("from_image"), cell_name("include_nix_db")
-    ('fromImage', 'includeNixDB')
+>>> expect("max_layers", "3", int, what="a number")
+Traceback (most recent call last):
+nbdock.errors.ArgumentTypeError: max_layers must be a number, not a string: '3'
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, cast
 
-from nbdock.errors import (
-    ArgumentTypeError,
-    InvalidReferenceError,
-    MissingArgumentError,
-    UnknownArgumentError,
-    nearest,
-)
+from nbdock.calling import argument_name, cell_name, is_called_by_cell, unknown_argument
+from nbdock.errors import ArgumentTypeError, InvalidReferenceError
 from nbdock.oci import Reference
 from nbdock.packages import Package, directory
 
@@ -34,20 +27,16 @@ __all__ = [
     "Moment",
     "Unreferenced",
     "argument_names",
-    "cell_name",
-    "checked",
     "context_packages",
     "expect",
     "expect_id",
+    "expect_mib",
     "from_cell",
     "packages_as_text",
     "to_moment",
     "to_name",
     "to_packages",
 ]
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 Contents = Package | str | os.PathLike[str] | Sequence[object] | None
 """What ``contents`` may be: packages and paths of directories, one or a list."""
@@ -62,32 +51,13 @@ class Unreferenced(str):
 EPOCH = "1970-01-01T00:00:01Z"
 """When everything was made, unless said otherwise: one second past the epoch, as in dockerTools."""
 
-_CELL_NAMES = {"include_nix_db": "includeNixDB", "build_vm_memory_size": "buildVMMemorySize"}
 _NOT_IN_CELLS = {"on_layer", "on_log", "progress", "store"}
-
-
-def cell_name(parameter: str) -> str:
-    """The name of a Python parameter in a cell: dockerTools' own."""
-    if parameter in _CELL_NAMES:
-        return _CELL_NAMES[parameter]
-    first, *rest = parameter.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def argument_names(function: Callable[..., Any]) -> dict[str, str]:
     """The arguments a cell may give to a function: their names in cells and in Python."""
     parameters = inspect.signature(function).parameters
     return {cell_name(name): name for name in parameters if name not in _NOT_IN_CELLS}
-
-
-def _refuse_unknown(name: str, known: Iterable[str], where: str) -> UnknownArgumentError:
-    names = sorted(known)
-    close = nearest(name, names, count=1)
-    return UnknownArgumentError(
-        f"{where} has no argument {name!r}.",
-        argument=name,
-        hint=f"Did you mean {close[0]}?" if close else f"It takes: {', '.join(names)}.",
-    )
 
 
 def from_cell(
@@ -103,31 +73,8 @@ def from_cell(
     names = argument_names(function)
     for name in arguments:
         if name not in names:
-            raise _refuse_unknown(name, names, magic)
+            raise unknown_argument(name, names, magic)
     return {names[name]: value for name, value in arguments.items()}
-
-
-def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse unknown and missing arguments with nbdock's own errors, the nearest name included."""
-    signature = inspect.signature(function)
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
-            if name not in signature.parameters:
-                raise _refuse_unknown(name, signature.parameters, f"{function.__name__}()")
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            name = str(error).rpartition("argument: ")[2].strip("'")
-            raise MissingArgumentError(
-                f"{function.__name__}() needs the argument {name!r}.",
-                argument=name,
-                hint=f'Add it, for example: {name} = "hello"' if name == "name" else None,
-            ) from None
-        return function(*args, **kwargs)
-
-    return call
 
 
 def expect(argument: str, value: object, *types: type, what: str) -> None:
@@ -141,8 +88,11 @@ def expect(argument: str, value: object, *types: type, what: str) -> None:
     if isinstance(value, types) and (not isinstance(value, bool) or bool in types):
         return
     shown = repr(value)
+    if not is_called_by_cell():
+        for word, python in _IN_PYTHON.items():
+            what = what.replace(word, python)
     raise ArgumentTypeError(
-        f"{cell_name(argument)} must be {what}, not {_type_name(value)}: "
+        f"{argument_name(argument)} must be {what}, not {_type_name(value)}: "
         f"{shown if len(shown) <= 60 else shown[:57] + '...'}",
         argument=argument,
     )
@@ -159,8 +109,27 @@ def expect_id(argument: str, value: object) -> None:
     expect(argument, value, int, what="a number")
     if not 0 <= cast("int", value) < 1 << 32:
         raise ArgumentTypeError(
-            f"{argument} must be from 0 to 4294967295, not {value}.", argument=argument
+            f"{argument_name(argument)} must be from 0 to 4294967295, not {value}.",
+            argument=argument,
         )
+
+
+def expect_mib(argument: str, value: object) -> None:
+    """Refuse what is no size of a machine's memory or disk.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is no whole number, or below one.
+    """
+    expect(argument, value, int, what="a number of MiB")
+    if cast("int", value) < 1:
+        raise ArgumentTypeError(
+            f"{argument_name(argument)} must be at least 1 MiB, not {value}.", argument=argument
+        )
+
+
+_IN_PYTHON = {"null": "None", "true or false": "True or False", "an attribute set": "a dict"}
 
 
 def _type_name(value: object) -> str:
@@ -168,7 +137,8 @@ def _type_name(value: object) -> str:
         bool: "a boolean", str: "a string", int: "a number", float: "a number", list: "a list",
         tuple: "a list", dict: "an attribute set", type(None): "null",
     }  # fmt: skip
-    return names.get(type(value), f"a {type(value).__name__}")
+    name = names.get(type(value), f"a {type(value).__name__}")
+    return name if is_called_by_cell() else _IN_PYTHON.get(name, name)
 
 
 class Moment(str):
@@ -191,7 +161,7 @@ def to_moment(argument: str, value: object) -> Moment:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ArgumentTypeError(
-                f"{cell_name(argument)} has no time zone: {value.isoformat()}.",
+                f"{argument_name(argument)} has no time zone: {value.isoformat()}.",
                 argument=argument,
                 hint="Give datetime(..., tzinfo=datetime.UTC).",
             )
@@ -206,7 +176,7 @@ def to_moment(argument: str, value: object) -> Moment:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(
-            f"{cell_name(argument)} is not a date: {text!r}.",
+            f"{argument_name(argument)} is not a date: {text!r}.",
             argument=argument,
             hint='Write it as ISO 8601, "2024-01-31T12:00:00Z", or "now".',
         ) from None
@@ -251,7 +221,7 @@ def _flatten(argument: str, value: object) -> Iterator[Package]:
         path = os.fspath(value)
         if not path:
             raise ArgumentTypeError(
-                f"{cell_name(argument)} holds an empty path.", argument=argument
+                f"{argument_name(argument)} holds an empty path.", argument=argument
             )
         # "${pkgs.hello}" is the package itself, wherever its files are.
         meant = [package for package in context_packages(value) if str(package) == path]
@@ -261,7 +231,7 @@ def _flatten(argument: str, value: object) -> Iterator[Package]:
             yield from _flatten(argument, item)
     else:
         raise ArgumentTypeError(
-            f"{cell_name(argument)} takes packages and paths of directories, "
+            f"{argument_name(argument)} takes packages and paths of directories, "
             f"not {_type_name(value)}: {value!r:.60}",
             argument=argument,
             hint='For example [ apt.redis-server ], or nbdock.directory("site").',

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from nbdock import settings
+from nbdock.calling import checked, renamed
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentTypeError
-from nbdock.images.arguments import EPOCH, checked, expect
+from nbdock.images.arguments import EPOCH, expect, expect_mib
 from nbdock.images.assembly import MadeLayer, assemble
 from nbdock.images.base import base_image
 from nbdock.images.image import Image
@@ -91,12 +92,13 @@ async def run_as_root(
     from nbdock.images.rootlayer import RootLayer
 
     expect("script", script, str, what="a script")
-    expect("disk_size", disk_size, int, what="a number of MiB")
-    expect("build_vm_memory_size", build_vm_memory_size, int, what="a number of MiB")
-    base = await base_image(image, store=store or BlobStore.default())
+    expect_mib("disk_size", disk_size)
+    expect_mib("build_vm_memory_size", build_vm_memory_size)
+    with renamed(from_image="image"):
+        base = await base_image(image, store=store or BlobStore.default())
     if base is None:
         raise ArgumentTypeError(
-            "image is null: there is nothing to run the script on.",
+            "No image is given to run the script on.",
             argument="image",
             hint='Give an image, for example nbdock.load_image("base.tar").',
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from nbdock.calling import argument_name
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentTypeError
@@ -38,7 +39,8 @@ async def base_image(
     if isinstance(source, str | os.PathLike):
         return await load_image(source, name=name, tag=tag, store=store)
     raise ArgumentTypeError(
-        f"fromImage takes an image or the path of one, not a {type(source).__name__}.",
+        f"{argument_name('from_image')} takes an image or the path of one, "
+        f"not a {type(source).__name__}.",
         argument="from_image",
         hint="For example the name that a cell gave its image with -o, or "
         'nbdock.load_image("base.tar").',

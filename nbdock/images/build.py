@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nbdock import settings
+from nbdock.calling import argument_name, checked
 from nbdock.concurrency import gather_all, in_thread, in_worker
 from nbdock.content import BlobStore, LayerRecord
 from nbdock.errors import ArgumentError
@@ -29,9 +30,9 @@ from nbdock.filetree import TarPolicy
 from nbdock.images.arguments import (
     EPOCH,
     Contents,
-    checked,
     context_packages,
     expect,
+    expect_mib,
     packages_as_text,
     to_packages,
 )
@@ -326,16 +327,17 @@ async def build_image(
     """
     config = await in_thread(packages_as_text, config)
     request = BuildRequest.of(locals())
-    expect("disk_size", disk_size, int, what="a number of MiB")
-    expect("build_vm_memory_size", build_vm_memory_size, int, what="a number of MiB")
+    expect_mib("disk_size", disk_size)
+    expect_mib("build_vm_memory_size", build_vm_memory_size)
     expect("keep_contents_dirlinks", keep_contents_dirlinks, bool, what="true or false")
     expect("run_as_root", run_as_root, str, type(None), what="a script, or null")
     expect("include_nix_db", include_nix_db, bool, what="true or false")
     if contents is not None and copy_to_root is not None:
+        copied = argument_name("copy_to_root")
         raise ArgumentError(
-            "contents and copyToRoot are two names of one argument; both were given.",
+            f"contents and {copied} are two names of one argument; both were given.",
             argument="contents",
-            hint="Keep copyToRoot.",
+            hint=f"Keep {copied}.",
         )
     argument = "contents" if copy_to_root is None else "copy_to_root"
     roots = to_packages(argument, contents if copy_to_root is None else copy_to_root)

@@ -19,6 +19,7 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+from nbdock.calling import argument_name
 from nbdock.concurrency import in_worker
 from nbdock.content import storage_error
 from nbdock.errors import CommandError, UnsafePathError
@@ -42,7 +43,6 @@ async def run_commands(
     uid: int = 0,
     gid: int = 0,
     before: Sequence[str] = (),
-    argument: str = "extraCommands",
 ) -> AsyncIterator[list[Entry]]:
     """Run a script over entries: ``async with run_commands(...) as changed:``.
 
@@ -77,7 +77,7 @@ async def run_commands(
             place = os.fsdecode(directory)
             advice = "Set TMPDIR to a directory with more room."
             raise storage_error(error, "lay out the layer", place, elsewhere=advice) from error
-        await _run(root, script, before, argument)
+        await _run(root, script, before)
         yield await in_worker(_read_back, root, laid_out, mtime, uid, gid)
     finally:
         await in_worker(remove_tree, directory)
@@ -149,10 +149,10 @@ def _lay_out_one(place: bytes, entry: Entry) -> Entry:
     return entry
 
 
-async def _run(directory: bytes, script: str, before: Sequence[str], argument: str) -> None:
+async def _run(directory: bytes, script: str, before: Sequence[str]) -> None:
     process = await asyncio.create_subprocess_exec(
         # Scripts written for dockerTools expect bash (`mkdir -p srv/{a,b}`).
-        *before, shutil.which("bash") or "/bin/sh", "-e", "-c", script, argument,
+        *before, shutil.which("bash") or "/bin/sh", "-e", "-c", script, "extraCommands",
         cwd=directory, env=_ENVIRONMENT, umask=0o022, start_new_session=True,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT, limit=1 << 20,
@@ -173,7 +173,7 @@ async def _run(directory: bytes, script: str, before: Sequence[str], argument: s
         output = "\n".join(lines)
         shown = "\n".join(f"  {line}" for line in lines) or "  (no output)"
         raise CommandError(
-            f"{argument} failed with exit code {exit_code}:\n{shown}",
+            f"{argument_name('extra_commands')} failed with exit code {exit_code}:\n{shown}",
             exit_code=exit_code,
             output=output,
             hint="It runs with set -e in the directory of the layer; paths are relative to it.",

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+from nbdock.calling import argument_name
 from nbdock.concurrency import in_worker
 from nbdock.content import storage_error
 from nbdock.errors import CommandError, UnavailableError
@@ -62,7 +63,7 @@ async def after_commands(
         yield entries
         return
     async with store_for_commands(used, progress=request.progress) as before:
-        request.progress("Running extraCommands")
+        request.progress(f"Running {argument_name('extra_commands')}")
         async with run_commands(
             entries, commands, mtime=MADE_AT, uid=uid, gid=gid, before=before
         ) as changed:
@@ -119,7 +120,8 @@ async def store_for_commands(
 
 def _unavailable(reason: str) -> UnavailableError:
     return UnavailableError(
-        f"extraCommands use store packages, which cannot be shown to them here: {reason}.",
+        f"{argument_name('extra_commands')} use store packages, which cannot be "
+        f"shown to them here: {reason}.",
         argument="extra_commands",
         hint="Put the packages into contents, or build where they are in /nix/store.",
     )

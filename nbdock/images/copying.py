@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from nbdock import settings
+from nbdock.calling import argument_name
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import Entry, EntryKind, TarPolicy, overlay
 from nbdock.images.layer import MADE_AT, in_store, policy_changes
@@ -74,7 +75,7 @@ def copied_to_root(
                 f"{package.name} has more than {limit} files where its links to directories are "
                 f"followed, which is more than can be copied to /.",
                 argument="copy_to_root",
-                hint="keepContentsDirlinks = true keeps such links.",
+                hint=f"{argument_name('keep_contents_dirlinks')} keeps such links.",
             )
         if in_store(package):
             entries = [dataclasses.replace(entry, mtime=MADE_AT) for entry in entries]

@@ -33,11 +33,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from nbdock.calling import checked, renamed
 from nbdock.concurrency import in_stoppable_worker, in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import Entry, EntryKind, TarWriter, Tree, overlay, read_tar
-from nbdock.images.arguments import checked, expect
+from nbdock.images.arguments import expect, expect_mib
 from nbdock.images.base import base_image
 from nbdock.images.image import Image
 from nbdock.images.saving import written_whole
@@ -76,6 +77,7 @@ class RootFilesystem:
         """Bytes of all files, a file with several names counted once."""
         return self.tree.size_bytes
 
+    @checked
     @watched("Saved")
     async def save(
         self, path: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
@@ -108,6 +110,7 @@ class RootFilesystem:
             await in_stoppable_worker(stop, self._write, temporary, stop, progress)
         return place
 
+    @checked
     @watched("Loaded")
     async def load(
         self,
@@ -237,14 +240,14 @@ async def export_image(
         expect("name", name, str, what="a string or null")
         if not name.rpartition("/")[2].strip("."):
             raise ArgumentTypeError(f"name is no name for a file: {name!r}.", argument="name")
-    expect("disk_size", disk_size, int, what="a number of MiB")
+    expect_mib("disk_size", disk_size)
     expect("in_vm", in_vm, bool, what="true or false")
     image = await base_image(
         from_image, name=from_image_name, tag=from_image_tag, store=store or BlobStore.default()
     )
     if image is None:
         raise ArgumentTypeError(
-            "fromImage is null: there is nothing to export.",
+            "No image is given to export.",
             argument="from_image",
             hint='Give an image, for example nbdock.load_image("base.tar").',
         )
@@ -265,9 +268,10 @@ async def _overlaid_in_vm(
 
     disks = await image_disks(image, progress=progress)
     task = GuestTask(layers=disks, send="tree", disk_mib=disk_mib)
-    async with run_guest(task, progress=progress) as result:
-        assert result.tar_path is not None  # nothing is run that could fail
-        return RootFilesystem(name, image, await in_worker(_sent_tree, result.tar_path, image))
+    with renamed(disk_mib="disk_size"):
+        async with run_guest(task, progress=progress) as result:
+            assert result.tar_path is not None  # nothing is run that could fail
+            return RootFilesystem(name, image, await in_worker(_sent_tree, result.tar_path, image))
 
 
 class _UnnamedFile(io.FileIO):

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nbdock import settings
+from nbdock.calling import checked
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import InvalidManifestError
@@ -197,6 +198,7 @@ class Image:
         tar = ensure_uncompressed(self.store, layer.descriptor, layer.diff_id)
         return read_tar(self.store.path_of(tar.digest))
 
+    @checked
     @watched("Saved")
     async def save(
         self,
@@ -253,6 +255,7 @@ class Image:
         suffix = ARCHIVE_SUFFIXES[str(self.arguments.get("compressor", "gz"))]
         return f"docker-image-{self.name.rpartition('/')[2] or self.id.hex}{suffix}"
 
+    @checked
     @watched("Loaded")
     async def load(self, engine: str | None = None, *, progress: Progress | None = None) -> str:
         """Put the image into a running Docker or Podman engine.
@@ -277,6 +280,7 @@ class Image:
 
         return (await load_into_engine([self], engine, progress=progress))[0]
 
+    @checked
     @watched("Pushed")
     async def push(
         self,
@@ -319,6 +323,7 @@ class Image:
             self, reference, compression=compression, tls_verify=tls_verify, progress=progress
         )
 
+    @checked
     def run(
         self,
         command: str | Sequence[str] | None = None,
@@ -374,6 +379,7 @@ class Image:
             memory_mib=memory_mib, disk_mib=disk_mib, timeout_s=timeout_s,
         )  # fmt: skip
 
+    @checked
     async def file(self, path: str) -> bytes:
         """The content of a file as a container would see it; parents that are links are followed.
 

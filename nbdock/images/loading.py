@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nbdock import settings
+from nbdock.calling import checked
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore, LayerCache, detect, open_decompressed, storage_error
 from nbdock.errors import ArchiveError, ArgumentTypeError, ImageNotFoundError
@@ -36,6 +37,7 @@ __all__ = ["load_image", "load_images"]
 _IN_REGISTRY = "docker://"
 
 
+@checked
 @watched("Read")
 async def load_image(
     source: str | os.PathLike[str],

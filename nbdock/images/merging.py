@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+from nbdock.calling import checked
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore, detect
 from nbdock.errors import ArgumentTypeError
-from nbdock.images.arguments import checked
 from nbdock.images.base import base_image
 from nbdock.images.image import Image
 from nbdock.images.loading import load_images
@@ -64,6 +64,7 @@ class MergedImages:
         blobs = {blob.digest: blob.size_bytes for i in self.images for blob in i.manifest.layers}
         return sum(blobs.values())
 
+    @checked
     @watched("Saved")
     async def save(
         self,
@@ -96,6 +97,7 @@ class MergedImages:
             self.images, place, format=format, compression=compression, progress=progress
         )
 
+    @checked
     @watched("Loaded")
     async def load(
         self, engine: str | None = None, *, progress: Progress | None = None

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterator
 
 from nbdock import settings
+from nbdock.calling import checked
 from nbdock.errors import ArgumentTypeError, InvalidManifestError
 from nbdock.images.image import Image
 from nbdock.oci import (
@@ -85,6 +86,7 @@ class MultiPlatformImage(Image):
         """What the images are for, in their order."""
         return tuple(image.config.platform for image in self.images)
 
+    @checked
     @watched("Pushed")
     async def push(
         self,

@@ -16,13 +16,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from nbdock.calling import argument_name, checked
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentTypeError
 from nbdock.images.arguments import (
     EPOCH,
     Unreferenced,
-    cell_name,
-    checked,
     expect,
     expect_id,
 )
@@ -166,7 +165,7 @@ async def nix_shell_arguments(
     expect("home_directory", home_directory, str, what="a path")
     if not home_directory.startswith("/") or any(c in home_directory for c in ":\n"):
         raise ArgumentTypeError(
-            f"{cell_name('home_directory')} must be an absolute path without colons, "
+            f"{argument_name('home_directory')} must be an absolute path without colons, "
             f"not {home_directory!r}.",
             argument="home_directory",
         )

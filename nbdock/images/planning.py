@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 
+from nbdock.calling import argument_name, checked
 from nbdock.concurrency import in_worker
 from nbdock.errors import ArgumentError
 from nbdock.images.arguments import Contents, to_packages
@@ -23,6 +24,7 @@ from nbdock.showing import watched
 __all__ = ["closure", "image_roots", "part_of", "plan_closure", "plan_layers", "to_planner"]
 
 
+@checked
 @watched("Resolved")
 async def closure(contents: Contents) -> Closure:
     """The packages that contents stand for, with all they need.
@@ -40,6 +42,7 @@ async def closure(contents: Contents) -> Closure:
     return await resolve_closure(to_packages("contents", contents))
 
 
+@checked
 @watched("Planned")
 async def plan_layers(
     contents: Contents, *, max_layers: int | None = None, strategy: Strategy = "popularity"
@@ -78,13 +81,14 @@ def to_planner(layering: object, layering_pipeline: object) -> Callable[[Closure
         Both are given, or one of them is no planner.
     """
     if layering is not None and layering_pipeline is not None:
+        pipeline = argument_name("layering_pipeline")
         raise ArgumentError(
-            "layering and layeringPipeline both say which packages share a layer; both were given.",
-            argument="layeringPipeline",
+            f"layering and {pipeline} both say which packages share a layer; both were given.",
+            argument="layering_pipeline",
             hint="Keep one: layering takes pipelines too.",
         )
     if layering_pipeline is not None:
-        return planner_of(layering_pipeline, argument="layeringPipeline")
+        return planner_of(layering_pipeline, argument="layering_pipeline")
     return planner_of("popularity" if layering is None else layering, argument="layering")
 
 

@@ -21,9 +21,10 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from nbdock.calling import cell_name, checked
 from nbdock.content import BlobStore
 from nbdock.errors import NbdockError
-from nbdock.images.arguments import cell_name, checked, expect
+from nbdock.images.arguments import expect
 from nbdock.images.image import Image
 from nbdock.images.pins import archive_digest
 from nbdock.images.pulling import fetch_image

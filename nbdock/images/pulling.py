@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nbdock import settings
+from nbdock.calling import checked
 from nbdock.concurrency import gather_limited, in_worker
 from nbdock.content import BlobStore, LayerCache, LayerCheck
 from nbdock.errors import (
@@ -30,7 +31,7 @@ from nbdock.errors import (
     NbdockError,
     PlatformNotFoundError,
 )
-from nbdock.images.arguments import checked, expect
+from nbdock.images.arguments import expect
 from nbdock.images.blobsources import remember_sources
 from nbdock.images.image import Image
 from nbdock.images.multiplatform import MultiPlatformImage

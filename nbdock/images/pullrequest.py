@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from nbdock.calling import argument_name
 from nbdock.errors import (
     ArgumentTypeError,
     DigestMismatchError,
@@ -99,9 +100,9 @@ class PullRequest:
         final = _reference("final_image_name", str(name))
         if final.tag or final.digest:
             raise ArgumentTypeError(
-                f"finalImageName holds a tag or a digest: {str(name)!r}.",
+                f"{argument_name('final_image_name')} holds a tag or a digest: {str(name)!r}.",
                 argument="final_image_name",
-                hint="Give the tag as finalImageTag.",
+                hint=f"Give the tag as {argument_name('final_image_tag')}.",
             )
         _reference("final_image_tag", f"{final.name}:{tag}")
         return cls(
@@ -158,7 +159,7 @@ def _parse_platform(argument: str, text: str) -> Platform:
 
 def _contradiction(argument: str, in_name: object, given: object) -> ArgumentTypeError:
     return ArgumentTypeError(
-        f"image_name says {in_name}, {argument} says {given}.",
+        f"{argument_name('image_name')} says {in_name}, {argument_name(argument)} says {given}.",
         argument=argument,
         hint="Give it in one place only.",
     )

@@ -21,10 +21,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from nbdock import settings
+from nbdock.calling import checked
 from nbdock.concurrency import gather_limited, in_worker
 from nbdock.content import BlobStore, Codec, LayerCache, codec_named
 from nbdock.errors import ArgumentTypeError, InvalidReferenceError
-from nbdock.images.arguments import checked, expect
+from nbdock.images.arguments import expect
 from nbdock.images.blobsources import remember_sources, sources_of
 from nbdock.images.image import Image, ImageLayer
 from nbdock.images.layerblobs import ensure_compressed, ensure_uncompressed

@@ -13,11 +13,12 @@ import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
+from nbdock.calling import argument_name, renamed
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
 from nbdock.errors import CommandError
 from nbdock.filetree import Entry, TarPolicy, Tree, read_tar
-from nbdock.images.arguments import cell_name, context_packages
+from nbdock.images.arguments import context_packages
 from nbdock.images.customisation import set_entries
 from nbdock.images.layer import (
     MADE_AT,
@@ -229,7 +230,7 @@ async def changes_of(
     VmError
         The machine did.
     """
-    request.progress(f"Running {cell_name(commands.argument)}")
+    request.progress(f"Running {argument_name(commands.argument)}")
     environment = {"SOURCE_DATE_EPOCH": str(MADE_AT), **task.environment}
     task = dataclasses.replace(
         task,
@@ -237,18 +238,20 @@ async def changes_of(
         environment=environment, send="changes",
         memory_mib=commands.memory_mib, disk_mib=commands.disk_mib,
     )  # fmt: skip
-    async with run_guest(task, on_log=request.log, progress=request.progress_to) as result:
-        if result.exit_code or result.tar_path is None:
-            raise _failure(commands, result)
-        path = result.tar_path
-        changes = await in_worker(
-            lambda: list(read_changes(path, created=MADE_AT, without=without))
-        )
-        yield changes
+    names = {"memory_mib": "build_vm_memory_size", "disk_mib": "disk_size"}
+    with renamed(**names):
+        async with run_guest(task, on_log=request.log, progress=request.progress_to) as result:
+            if result.exit_code or result.tar_path is None:
+                raise _failure(commands, result)
+            path = result.tar_path
+            changes = await in_worker(
+                lambda: list(read_changes(path, created=MADE_AT, without=without))
+            )
+            yield changes
 
 
 def _failure(commands: RootCommands, result: GuestResult) -> CommandError:
-    name = "The script" if commands.argument == "script" else cell_name(commands.argument)
+    name = "The script" if commands.argument == "script" else argument_name(commands.argument)
     output = result.output.decode(errors="replace")
     lines = output.splitlines()[-_SHOWN_LINES:]
     shown = "\n".join(f"  {line}" for line in lines) or "  (no output)"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nbdock.errors import ArgumentError, ArgumentTypeError
-from nbdock.images.arguments import expect
+from nbdock.images.arguments import expect, expect_mib
 from nbdock.jobs import Job, JobReport
 from nbdock.oci import ContainerConfig, Platform
 
@@ -64,7 +64,7 @@ def run_image(
     for argument, value in (("user", user), ("working_dir", working_dir)):
         expect(argument, value, str, type(None), what="a text, or None")
     for argument, number in (("memory_mib", memory_mib), ("disk_mib", disk_mib)):
-        expect(argument, number, int, what="a number of MiB")
+        expect_mib(argument, number)
 
     async def work(report: JobReport) -> CompletedCommand:
         from nbdock.images.layerdisks import check_platform, image_disks

@@ -21,11 +21,12 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+from nbdock.calling import argument_name, checked
 from nbdock.concurrency import in_thread
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentTypeError, InvalidReferenceError
 from nbdock.images.archive import ArchiveMember, archive_end, in_order, member_pieces
-from nbdock.images.arguments import checked, expect, to_packages
+from nbdock.images.arguments import expect, to_packages
 from nbdock.images.build import build_layered_image
 from nbdock.images.image import Image, ImageLayer
 from nbdock.images.layerblobs import ensure_uncompressed
@@ -67,11 +68,13 @@ class ImageStream:
     def __repr__(self) -> str:
         return f"<ImageStream {self.name}{self.tag and ':'}{self.tag}>"
 
+    @checked
     @watched("Built")
     async def build(self, *, progress: Progress | None = None) -> Image:
         """The image, in the store."""
         return await build_layered_image(**self._with(progress))
 
+    @checked
     @watched("Saved")
     async def save(
         self,
@@ -88,11 +91,13 @@ class ImageStream:
         image = await self.build(progress=progress)
         return await image.save(path, format=format, compression=compression, progress=progress)
 
+    @checked
     @watched("Loaded")
     async def load(self, engine: str | None = None, *, progress: Progress | None = None) -> str:
         """Build the image and put it into a running engine, as `Image.load` does."""
         return await (await self.build(progress=progress)).load(engine, progress=progress)
 
+    @checked
     @watched("Pushed")
     async def push(
         self,
@@ -214,13 +219,13 @@ def _split(repo_tag: object) -> tuple[str, str]:
         reference = Reference.parse(str(repo_tag))
     except InvalidReferenceError as error:
         raise ArgumentTypeError(
-            f"repoTag is not a name and a tag: {error.message}",
+            f"{argument_name('repo_tag')} is not a name and a tag: {error.message}",
             argument="repo_tag",
             hint=error.hint,
         ) from error
     if not reference.tag or reference.digest:
         raise ArgumentTypeError(
-            f"repoTag should be a name and a tag, not {repo_tag!r}.",
+            f"{argument_name('repo_tag')} should be a name and a tag, not {repo_tag!r}.",
             argument="repo_tag",
             hint='For example "redis:7".',
         )

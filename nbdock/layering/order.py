@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from nbdock import settings
+from nbdock.calling import argument_name
 from nbdock.errors import ArgumentTypeError, LayerLimitError
 from nbdock.layering.graph import components, stable_order
 from nbdock.layering.plan import LayerPlan
@@ -50,13 +51,13 @@ def check_layer_limit(max_layers: int | None = None, base_layers: int = 0) -> in
     >>> check_layer_limit(10, base_layers=3)
     6
     """
-    now = settings.current()
+    now, called = settings.current(), argument_name("max_layers")
     if max_layers is None:
         max_layers = min(now.max_layers_default, now.max_layers_limit)
     if isinstance(max_layers, bool) or not isinstance(max_layers, int):
         raise ArgumentTypeError(
-            f"maxLayers must be a whole number, not {max_layers!r}.",
-            argument="maxLayers",
+            f"{called} must be a whole number, not {max_layers!r}.",
+            argument="max_layers",
             hint=f"Give a number from 2 to {now.max_layers_limit}.",
         )
     if not 2 <= max_layers <= now.max_layers_limit:
@@ -66,22 +67,22 @@ def check_layer_limit(max_layers: int | None = None, base_layers: int = 0) -> in
             else "engines mount no more"
         )
         raise LayerLimitError(
-            f"maxLayers must be from 2 to {now.max_layers_limit}, not {max_layers}: {reason}.",
-            argument="maxLayers",
-            hint=f"Leave maxLayers out for {now.max_layers_default}.",
+            f"{called} must be from 2 to {now.max_layers_limit}, not {max_layers}: {reason}.",
+            argument="max_layers",
+            hint=f"Leave {called} out for {now.max_layers_default}.",
         )
     room = max_layers - base_layers - 1
     if room < 1:
         needed = base_layers + 2
         hint = (
-            f"Give maxLayers = {needed} or more."
+            f"Give {called} = {needed} or more."
             if needed <= now.max_layers_limit
             else "Flatten the base image first: it is too tall for anything to go on top."
         )
         raise LayerLimitError(
-            f"maxLayers = {max_layers} leaves no room: the base image has {base_layers} layers, "
+            f"{called} = {max_layers} leaves no room: the base image has {base_layers} layers, "
             f"and one more for packages and one for customisation are needed.",
-            argument="maxLayers",
+            argument="max_layers",
             hint=hint,
         )
     return room
@@ -98,8 +99,8 @@ def check_room(limit: int) -> None:
     if limit < 1:
         raise LayerLimitError(
             f"A plan needs at least one layer for packages, not {limit}.",
-            argument="maxLayers",
-            hint="Raise maxLayers.",
+            argument="max_layers",
+            hint=f"Raise {argument_name('max_layers')}.",
         )
 
 

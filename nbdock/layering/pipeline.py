@@ -19,6 +19,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn, TypeAlias, TypeGuard, cast
 
+from nbdock.calling import argument_name
 from nbdock.errors import ArgumentError, ArgumentTypeError, nearest
 from nbdock.layering import operations as op
 from nbdock.layering.operations import Graph, Nodes, Value
@@ -61,13 +62,13 @@ class Pipeline:
     [['a', 'b'], ['c']]
     """
 
-    def __init__(self, operations: object, *, argument: str = "layeringPipeline") -> None:
+    def __init__(self, operations: object, *, argument: str = "layering_pipeline") -> None:
         reading = _Reading(argument)
         try:
             loaded = reading.loaded(operations)
-            self._steps = reading.steps(loaded, argument)
+            self._steps = reading.steps(loaded, reading.name)
         except RecursionError:
-            reading.refuse(argument, "is nested too deeply")
+            reading.refuse(reading.name, "is nested too deeply")
         self._names = [operation[0] for operation in cast("Sequence[Sequence[str]]", loaded)]
 
     def __repr__(self) -> str:
@@ -104,6 +105,7 @@ class _Reading:
 
     def __init__(self, argument: str) -> None:
         self.argument = argument
+        self.name = argument_name(argument)
 
     def refuse(self, place: str, fact: str, hint: str | None = None) -> NoReturn:
         raise ArgumentError(f"{place} {fact}.", argument=self.argument, hint=hint)
@@ -118,7 +120,7 @@ class _Reading:
         try:
             return json.loads(text)
         except ValueError as error:
-            self.refuse(self.argument, f"is not JSON: {error}")
+            self.refuse(self.name, f"is not JSON: {error}")
 
     def _read(self, path: str) -> str:
         try:
@@ -127,11 +129,11 @@ class _Reading:
                 regular = stat.S_ISREG(status.st_mode)
                 if not regular or status.st_size > _LONGEST_FILE_BYTES:
                     what = "is too large for one" if regular else "is not a file"
-                    self.refuse(self.argument, f"cannot be a pipeline: {path!r} {what}")
+                    self.refuse(self.name, f"cannot be a pipeline: {path!r} {what}")
                 return file.read(_LONGEST_FILE_BYTES).decode("utf-8")
         except (OSError, ValueError) as error:
             raise ArgumentError(
-                f"{self.argument} cannot be read from {path!r}: {error}.",
+                f"{self.name} cannot be read from {path!r}: {error}.",
                 argument=self.argument,
                 hint='A pipeline is a list such as [["popularity_contest"] ["limit_layers" 20]], '
                 "or the path of a JSON file that holds one.",

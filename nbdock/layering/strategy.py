@@ -23,6 +23,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nbdock.calling import argument_name
 from nbdock.errors import ArgumentError, ArgumentTypeError, nearest
 from nbdock.layering.auto import auto_plan
 from nbdock.layering.order import check_room
@@ -159,7 +160,7 @@ def planner_of(strategy: object, *, argument: str = "strategy") -> _Plan:
     if callable(strategy):
         return functools.partial(_checked, strategy, argument)
     raise ArgumentTypeError(
-        f"{argument} must be the name of a planner, a pipeline or a function, "
+        f"{argument_name(argument)} must be the name of a planner, a pipeline or a function, "
         f"not {strategy!r:.60}.",
         argument=argument,
         hint=f"Planners: {', '.join(_PLANNERS)}.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from nbdock.calling import called_by_cell, renamed
 from nbdock.concurrency import in_worker
 from nbdock.errors import CommandError, NbdockError
 from nbdock.images import (
@@ -38,6 +39,11 @@ __all__ = ["Made", "Outcome", "build_cell", "run_cell"]
 Made = Image | ImageStream | MergedImages | RootFilesystem
 """What cells make, if they do not only plan."""
 
+_FLAGS = {
+    "name": "--name", "tag": "--tag", "disk_size": "--disk-size",
+    "build_vm_memory_size": "--memory",
+}  # fmt: skip
+"""What arguments of `run_as_root` are called in the line of its magic."""
 _DONE = {"mergeImages": "Merged", "exportImage": "Flattened", "pullImage": "Pulled"}
 
 
@@ -73,6 +79,21 @@ async def build_cell(
     NbdockError
         What the public function raises, with the place in the cell.
     """
+    with called_by_cell():
+        return await _build_cell(
+            expression, names, magic=magic, flags=flags, progress=progress, on_log=on_log
+        )
+
+
+async def _build_cell(
+    expression: Expression,
+    names: CellNames,
+    *,
+    magic: str,
+    flags: BuildFlags,
+    progress: Progress,
+    on_log: OnLog,
+) -> Outcome:
     cell: CellArguments | None = None
     where = f"%%{magic}"
     try:
@@ -107,7 +128,8 @@ async def run_cell(
         if flags.build.save:
             check_destination(flags.build.save)
         arguments: dict[str, Any] = dict(flags.arguments)
-        made = await run_as_root(image, script, **arguments, progress=progress, on_log=on_log)
+        with renamed(**_FLAGS):
+            made = await run_as_root(image, script, **arguments, progress=progress, on_log=on_log)
         done = ["Ran as root", *await _deliver(made, flags.build, progress)]
         return Outcome(made, ", ".join(done))
     except CommandError as error:

@@ -22,6 +22,7 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
+from nbdock.calling import cell_name
 from nbdock.errors import (
     CellError,
     CellEvaluationError,
@@ -30,7 +31,6 @@ from nbdock.errors import (
     NbdockError,
     UnknownArgumentError,
 )
-from nbdock.images import cell_name
 from nbdock.jobs import JobCancelledError
 from nbdock.nixlang import CellArguments
 from nbdock.notebook.blamed import blamed, indices

@@ -106,6 +106,11 @@ def open_nixpkgs(**arguments: object) -> PackageSet:
     return packages.nixpkgs(**given)
 
 
+def _store_path() -> object:
+    # In a function, as above.
+    return packages.store_path
+
+
 _OWN: Mapping[str, Callable[[], object]] = {
     "apt": default_apt,
     "pkgs": lambda: packages.default_nixpkgs(),
@@ -116,7 +121,7 @@ _OWN: Mapping[str, Callable[[], object]] = {
     # Functions of two arguments take them one after the other, as Nix has them.
     "textFile": lambda: _text_file,
     "script": lambda: _script,
-    "storePath": lambda: packages.store_path,
+    "storePath": _store_path,
     "dockerTools": lambda: DockerTools(),
 }
 

@@ -16,9 +16,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from nbdock.calling import cell_name
 from nbdock.concurrency import in_worker
 from nbdock.errors import ArgumentTypeError
-from nbdock.images import PrefetchedImage, cell_name, from_cell
+from nbdock.images import PrefetchedImage, from_cell
 from nbdock.nixlang import CellArguments, Expression, read_arguments, takes_keywords
 from nbdock.notebook.names import BUILDERS, FUNCTIONS, LISTS, CellNames, DockerTools, open_nixpkgs
 from nbdock.packages import PackageSet, Progress

@@ -21,6 +21,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
+from nbdock.calling import checked
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import DirectoryListing, Entry, EntryKind, Walk, walk_all
 from nbdock.packages.ignoring import Ignored
@@ -145,6 +146,7 @@ def list_together(packages: Iterable[Package]) -> None:
         vars(package)["_listing"] = package.listed(found)
 
 
+@checked
 def directory(
     path: str | os.PathLike[str],
     *,

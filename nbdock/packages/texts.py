@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 
+from nbdock.calling import checked
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import BytesContent, Entry, EntryKind
 from nbdock.packages.files import named_packages
@@ -71,6 +72,7 @@ class TextPackage(Package):
         )  # fmt: skip
 
 
+@checked
 def text_file(
     path: str,
     text: str | bytes,
@@ -145,6 +147,7 @@ def text_file(
     return stored(package.name, package.entries(), needs=package.needs)
 
 
+@checked
 def script(
     name: str,
     text: str,

@@ -13,6 +13,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Final, Literal
 
 from nbdock import content, images, packages, registry, vm
+from nbdock.calling import checked
 from nbdock.requirements import Finding, Requirement, State, packages_finding
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _checked(requirement: Requirement, finding: Finding) -> CheckedPart:
     return CheckedPart(requirement.part, status, finding.found, requirement.needed_for, finding.fix)
 
 
+@checked
 def doctor() -> DoctorTable:
     """What is here of all that nbdock can use, what for, and what to do about the rest.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nbdock.calling import checked
 from nbdock.concurrency import run
 from nbdock.images import closure
 from nbdock.oci import Platform
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["closure_graph"]
 
 
+@checked
 @watched_plain("Read")
 def closure_graph(
     x: Subject | Closure | Package | Sequence[Package],

@@ -15,6 +15,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec
 
+from nbdock.calling import checked
 from nbdock.showing import watched_plain
 
 if TYPE_CHECKING:
@@ -38,4 +39,4 @@ def table_function(function: Callable[P, pd.DataFrame]) -> Callable[P, pd.DataFr
         table.attrs[MARK] = {"table": function.__name__, "rows": rows, "columns": columns}
         return table
 
-    return watched_plain("Read")(call)
+    return checked(watched_plain("Read")(call))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from nbdock.calling import checked
 from nbdock.errors import ArgumentTypeError, nearest
 from nbdock.oci import Platform
 from nbdock.packages import Progress
@@ -165,6 +166,7 @@ def waste_table(
     )
 
 
+@checked
 @watched_plain("Read")
 def efficiency(
     image: Subject,

@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from nbdock import settings
+from nbdock.calling import argument_name
 from nbdock.concurrency import gather_all, in_worker
 from nbdock.content import TemporaryFile, storage_error, sweep
 from nbdock.errors import (
@@ -46,7 +47,7 @@ from nbdock.vm.places import vm_path
 from nbdock.vm.programs import guest_programs
 from nbdock.vm.qemu import MachineSpec, find_qemu
 from nbdock.vm.snapshots import ready_machine
-from nbdock.vm.verdict import MORE_DISK, MORE_MEMORY
+from nbdock.vm.verdict import more_disk, more_memory
 
 __all__ = ["GuestResult", "GuestTask", "run_guest"]
 
@@ -207,7 +208,9 @@ def _check(task: GuestTask) -> None:
         raise ArgumentError('`around` is only there with root="changes".', argument="around")
     for name, value in (("memory_mib", task.memory_mib), ("disk_mib", task.disk_mib)):
         if value < 1:
-            raise ArgumentTypeError(f"{name} must be above zero, not {value!r}.", argument=name)
+            raise ArgumentTypeError(
+                f"{argument_name(name)} must be above zero, not {value!r}.", argument=name
+            )
 
 
 def _tar_limit_bytes(task: GuestTask) -> int | None:
@@ -366,7 +369,7 @@ def _hint(exited: Exited, output: bytes) -> str | None:
     if exited.exit_code == 0:
         return None
     if exited.memory_kills:
-        return f"The guest ran out of memory. {MORE_MEMORY}"
+        return f"The guest ran out of memory. {more_memory()}"
     if _NO_SPACE in output:
-        return f"The guest's disk is full. {MORE_DISK}"
+        return f"The guest's disk is full. {more_disk()}"
     return None

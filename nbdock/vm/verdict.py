@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Sequence
-from typing import Final
 
+from nbdock.calling import argument_name
 from nbdock.errors import (
     GuestBootError,
     GuestDiskFullError,
@@ -23,10 +23,7 @@ from nbdock.errors import (
 )
 from nbdock.vm.control import Failed
 
-__all__ = ["MORE_MEMORY", "Death", "judge", "refusal"]
-
-MORE_MEMORY: Final = "Give it more memory: build_vm_memory_size (memory_mib), in MiB."
-MORE_DISK: Final = "Give it a larger disk: disk_size (disk_mib), in MiB."
+__all__ = ["Death", "judge", "more_disk", "more_memory", "refusal"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +55,9 @@ def judge(death: Death, *, where: str) -> VmError:
     if "GUEST_PANICKED" in death.events or "Kernel panic" in console:
         if "Out of memory" in console or "deadlocked on memory" in console:
             return GuestMemoryError(
-                f"{where}, the guest's kernel ran out of memory.", output=console, hint=MORE_MEMORY
+                f"{where}, the guest's kernel ran out of memory.",
+                output=console,
+                hint=more_memory(),
             )
         return GuestPanicError(
             f"{where}, the guest's kernel panicked.", output=console, hint=_last(console)
@@ -89,7 +88,7 @@ def refusal(failed: Failed, *, console: str) -> VmError:
     if failed.reason == "DISK":
         full = "No space left" in console
         kind = GuestDiskFullError if full else VmError
-        hint = MORE_DISK if full else _last(console)
+        hint = more_disk() if full else _last(console)
         return kind(f"The guest's disks: {failed.words}", output=console, hint=hint)
     if failed.reason == "ENDED":
         return GuestStoppedError(failed.words, output=console)
@@ -98,6 +97,16 @@ def refusal(failed: Failed, *, console: str) -> VmError:
     if failed.reason == "TAR":
         return VmError(f"What was written could not be sent: {failed.words}", output=console)
     return GuestProtocolError(f"The guest failed: {failed.words}", output=console)
+
+
+def more_memory() -> str:
+    """What to do for a guest that ran out of memory, in the words of whoever called."""
+    return f"Give it more memory: {argument_name('memory_mib')}, in MiB."
+
+
+def more_disk() -> str:
+    """What to do for a guest whose disk was full, in the words of whoever called."""
+    return f"Give it a larger disk: {argument_name('disk_mib')}, in MiB."
 
 
 def _last(console: str) -> str | None:

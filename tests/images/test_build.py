@@ -175,7 +175,7 @@ async def test_a_wrong_type_is_refused_by_name(arguments: dict[str, object], arg
 
 
 async def test_contents_and_copy_to_root_are_one_argument() -> None:
-    with pytest.raises(ArgumentError, match="copyToRoot"):
+    with pytest.raises(ArgumentError, match="copy_to_root"):
         await single(contents=[], copy_to_root=[])
 
 

@@ -576,13 +576,13 @@ async def test_arguments_are_checked(tmp_path: Path) -> None:
     assert "from_image_tag" in str(unknown.value)
     with pytest.raises(MissingArgumentError, match="from_image"):
         await nbdock.export_image()  # type: ignore[call-arg]
-    with pytest.raises(ArgumentTypeError, match="fromImage is null"):
+    with pytest.raises(ArgumentTypeError, match="No image is given"):
         await nbdock.export_image(None)  # type: ignore[arg-type]
     with pytest.raises(ArgumentTypeError, match="name"):
         await nbdock.export_image(image, name="a/..")
-    with pytest.raises(ArgumentTypeError, match="diskSize"):
+    with pytest.raises(ArgumentTypeError, match="disk_size"):
         await nbdock.export_image(image, disk_size="1")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentTypeError, match="inVm"):
+    with pytest.raises(ArgumentTypeError, match="in_vm"):
         await nbdock.export_image(image, in_vm="yes")  # type: ignore[arg-type]
 
 

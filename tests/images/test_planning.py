@@ -103,7 +103,7 @@ async def test_layering_errors(contents: list[nbdock.Package]) -> None:
         await build("x", contents=contents, layering="auto", layering_pipeline=[])
     with pytest.raises(ArgumentTypeError, match="There is no planner 'popular'"):
         await build("x", contents=contents, layering="popular")
-    with pytest.raises(ArgumentError, match=r"^layeringPipeline\[0\] names") as caught:
+    with pytest.raises(ArgumentError, match=r"^layering_pipeline\[0\] names") as caught:
         await build("x", contents=contents, layering_pipeline=[["limit_layer", 3]])
     assert caught.value.hint == "Did you mean limit_layers?"
 

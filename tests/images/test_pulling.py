@@ -109,19 +109,19 @@ class TestNames:
         ("arguments", "said"),
         [
             ({"image_name": "UP"}, "capitals"),
-            ({"image_name": 3}, "imageName must be the name of an image, not a number"),
+            ({"image_name": 3}, "image_name must be the name of an image, not a number"),
             ({"image_name": "a", "image_digest": "sha256:12"}, "64 hexadecimal digits"),
             ({"image_name": "a:1", "image_tag": "2"}, "image_name says 1, image_tag says 2"),
             ({"image_name": f"a@sha256:{'a' * 64}", "image_digest": f"sha256:{'b' * 64}"}, "says"),
             ({"image_name": "a", "image_tag": "-"}, "the tag '-' begins"),
-            ({"image_name": "a", "final_image_name": "b:1"}, "finalImageName holds a tag"),
+            ({"image_name": "a", "final_image_name": "b:1"}, "final_image_name holds a tag"),
             ({"image_name": "a", "final_image_tag": "b c"}, "a blank"),
             ({"image_name": "a", "arch": "amd46"}, "Did you mean amd64"),
             ({"image_name": "a", "platform": "all/none"}, "not a known operating system"),
             ({"image_name": "a", "sha256": "abc"}, "sha256 is no hash"),
             ({"image_name": "a", "hash": "md5:" + "0" * 32}, "hash is no hash"),
             ({"image_name": "a", "sha256": "a" * 64, "hash": "sha256:" + "b" * 64}, "differ"),
-            ({"image_name": "a", "tls_verify": "no"}, "tlsVerify must be true or false"),
+            ({"image_name": "a", "tls_verify": "no"}, "tls_verify must be True or False"),
         ],
     )
     def test_arguments_that_mean_nothing(self, arguments: dict[str, Any], said: str) -> None:

@@ -252,8 +252,8 @@ def test_its_arguments_are_those_of_build_layered_image() -> None:
         ({"name": "x", "config": []}, ArgumentTypeError, "config"),
         ({"name": "x", "contents": 7}, ArgumentTypeError, "contents"),
         ({"name": "x", "repo_tag": "other"}, ArgumentTypeError, "a name and a tag"),
-        ({"name": "x", "repo_tag": "a b:1"}, ArgumentTypeError, "repoTag"),
-        ({"name": "x", "repo_tag": 7}, ArgumentTypeError, "repoTag"),
+        ({"name": "x", "repo_tag": "a b:1"}, ArgumentTypeError, "repo_tag"),
+        ({"name": "x", "repo_tag": 7}, ArgumentTypeError, "repo_tag"),
     ],
 )
 def test_arguments_are_checked_at_once(

@@ -157,7 +157,7 @@ def test_limits() -> None:
             check_layer_limit(wrong)
     with pytest.raises(LayerLimitError, match="3 layers") as caught:
         check_layer_limit(4, base_layers=3)
-    assert caught.value.hint == "Give maxLayers = 5 or more."
+    assert caught.value.hint == "Give max_layers = 5 or more."
     with pytest.raises(LayerLimitError) as caught:
         check_layer_limit(100, base_layers=124)
     assert "Flatten" in str(caught.value)

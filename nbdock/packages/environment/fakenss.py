@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nbdock.calling import argument_name
 from nbdock.errors import ArgumentTypeError
 from nbdock.packages.environment.overriding import overriding
 from nbdock.packages.files import FilesPackage, folder, named_packages, regular
@@ -87,7 +88,7 @@ def _checked(argument: str, lines: object, default: tuple[str, ...]) -> tuple[st
         return default
     if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
         raise ArgumentTypeError(
-            f"{argument} must be a list of lines, not {lines!r:.60}.",
+            f"{argument_name(argument)} must be a list of lines, not {lines!r:.60}.",
             argument=argument,
             hint='For example ["redis:x:999:999::/data:/bin/sh"].',
         )

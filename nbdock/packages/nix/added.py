@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nbdock import settings
+from nbdock.calling import checked
 from nbdock.concurrency import gather_limited, in_stoppable_worker
 from nbdock.errors import (
     ArchiveError,
@@ -172,6 +173,7 @@ class _AddedSet(PackageSet):
 _ADDED = _AddedSet()
 
 
+@checked
 def store_path(
     path: str | os.PathLike[str], *, name: str | None = None, ignore: Sequence[str] = ()
 ) -> Package:

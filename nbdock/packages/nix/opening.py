@@ -12,10 +12,10 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from nbdock import settings
-from nbdock.errors import ArgumentError, UnavailableError, UnknownArgumentError, nearest
+from nbdock.calling import checked
+from nbdock.errors import ArgumentError, UnavailableError
 from nbdock.packages.nix.cache.package_set import CachePackageSet
 from nbdock.packages.nix.local.command import find_nix
 from nbdock.packages.nix.local.evaluation import NixPackageSet
@@ -24,13 +24,13 @@ from nbdock.packages.package import PackageSet
 
 __all__ = ["default_nixpkgs", "nixpkgs"]
 
-_ARGUMENTS = ("source", "cache", "channel", "system", "trusted_keys", "config", "refresh")
 _NOT_A_PATH = re.compile(r"https?:|channel:|flake:|git[+:]")
 
 _lock = threading.Lock()
 _opened: dict[object, PackageSet] = {}
 
 
+@checked
 def nixpkgs(
     source: str | os.PathLike[str] | None = None,
     *,
@@ -40,7 +40,6 @@ def nixpkgs(
     trusted_keys: str | Iterable[str] | None = None,
     config: Mapping[str, object] | None = None,
     refresh: bool = False,
-    **unknown: Any,
 ) -> PackageSet:
     """Open the packages of nixpkgs.
 
@@ -80,13 +79,6 @@ def nixpkgs(
     ArgumentError
         Arguments that do not exist, are wrong, or contradict each other.
     """
-    for name in unknown:
-        close = nearest(name, _ARGUMENTS)
-        raise UnknownArgumentError(
-            f"nixpkgs() has no argument {name!r}.",
-            argument=name,
-            hint=f"Did you mean {close[0]}?" if close else f"Arguments: {', '.join(_ARGUMENTS)}.",
-        )
     of_nix = {"source": source, "config": config}
     of_cache = {"cache": cache, "channel": channel, "trusted_keys": trusted_keys}
     with_nix = [name for name, value in of_nix.items() if value is not None]
