@@ -53,6 +53,14 @@ class Settings:
     max_layers_limit: int = 125
     """The most layers an image may have; engines refuse more than 127. Count."""
 
+    layer_cost_bytes: int = 128 << 10
+    """What pulling one more layer costs besides its bytes, for the planner ``history``: a request,
+    as the bytes that could come instead. Bytes."""
+
+    plan_horizon_rebuilds: int = 26
+    """In how many rebuilds another plan must make up for the bytes that are pulled once because of
+    it (`previous`). Count."""
+
     io_buffer_bytes: int = 1 << 20
     """How much is read, hashed and written at a time. Bytes."""
 
@@ -221,6 +229,9 @@ class Settings:
 
     vm_module_limit_bytes: int = 256 << 20
     """The largest file of a kernel's package that is read, and the largest module. Bytes."""
+
+    explore_preview_bytes: int = 64 << 10
+    """How much of a file `explore` shows. Bytes."""
 
     vm_user: str = "nobody"
     """Whom virtual machines run as when nbdock itself runs as root. Text."""

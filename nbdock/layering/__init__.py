@@ -1,14 +1,18 @@
 """Which packages share a layer: planners and layer plans.
 
-A planner is a function from a closure and a limit to a `LayerPlan`. Three are listed by
-`planners`; `planner_of` takes a name, a pipeline or any function.
+A planner is a function from a closure and a limit to a `LayerPlan`. `planners` lists them;
+`planner_of` takes a name, a pipeline or any function. `HistoryPlanner` is the one that knows when
+packages changed.
 """
 
 from nbdock.layering.auto import ImageRoot, auto_plan
+from nbdock.layering.chunked import chunked_plan
+from nbdock.layering.history import HistoryPlanner, Previous, label_of
 from nbdock.layering.order import check_layer_limit, order_layers
 from nbdock.layering.pipeline import Pipeline
 from nbdock.layering.plan import LayerPlan, LayerRow
 from nbdock.layering.popularity import popularity, popularity_plan
+from nbdock.layering.size import size_plan
 from nbdock.layering.strategy import Planner, Planners, Strategy, planner_of, planners
 
 __all__ = [  # noqa: RUF022 - in order of importance
@@ -16,13 +20,18 @@ __all__ = [  # noqa: RUF022 - in order of importance
     "planners",
     "planner_of",
     "Strategy",
+    "HistoryPlanner",
+    "Previous",
     "popularity_plan",
     "auto_plan",
+    "size_plan",
+    "chunked_plan",
     "Pipeline",
     "ImageRoot",
     "order_layers",
     "check_layer_limit",
     "popularity",
+    "label_of",
     "Planner",
     "Planners",
     "LayerRow",

@@ -1,7 +1,7 @@
 """The planners by name, and a plan by whatever says how: a name, a pipeline, or a function.
 
     >>> planners()
-    <Planners: popularity, auto, pipeline>
+    <Planners: popularity, auto, history, size, chunked, pipeline>
     >>> planners()["popularity"].description
     'What many need gets a layer of its own.'
 
@@ -26,10 +26,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nbdock.calling import argument_name
 from nbdock.errors import ArgumentError, ArgumentTypeError, nearest
 from nbdock.layering.auto import auto_plan
+from nbdock.layering.chunked import chunked_plan
+from nbdock.layering.history import HistoryPlanner, history_plan
 from nbdock.layering.order import check_room
 from nbdock.layering.pipeline import Pipeline
 from nbdock.layering.plan import LayerPlan
 from nbdock.layering.popularity import popularity_plan
+from nbdock.layering.size import size_plan
 from nbdock.packages import Closure, Package
 
 if TYPE_CHECKING:
@@ -103,6 +106,21 @@ _PLANNERS = Planners(
         auto_plan,
     ),
     Planner(
+        "history",
+        "What changes seldom apart from what changes often, by the dates of changes.",
+        history_plan,
+    ),
+    Planner(
+        "size",
+        "The largest sources apart, as apko does it.",
+        size_plan,
+    ),
+    Planner(
+        "chunked",
+        "By outliers in size and in how often packages change, as ostree-rs-ext does it.",
+        chunked_plan,
+    ),
+    Planner(
         "pipeline",
         "A list of operations; by itself: popularity.",
         Pipeline([["popularity_contest"]]),  # the limit comes after it
@@ -116,7 +134,7 @@ def planners() -> Planners:
     Examples
     --------
     >>> list(planners())
-    ['popularity', 'auto', 'pipeline']
+    ['popularity', 'auto', 'history', 'size', 'chunked', 'pipeline']
     """
     return _PLANNERS
 
@@ -155,7 +173,7 @@ def planner_of(strategy: object, *, argument: str = "strategy") -> _Plan:
             )
     if isinstance(strategy, str | os.PathLike | list | tuple):
         return Pipeline(strategy, argument=argument)
-    if isinstance(strategy, Planner | Pipeline):
+    if isinstance(strategy, Planner | Pipeline | HistoryPlanner):
         return strategy
     if callable(strategy):
         return functools.partial(_checked, strategy, argument)

@@ -68,6 +68,11 @@ class Package(abc.ABC):
         """
 
     @property
+    def source(self) -> str:
+        """The source it is built from, whose packages change together; its own name if unknown."""
+        return self.name
+
+    @property
     def sort_key(self) -> tuple[str, str, str]:
         """What packages are sorted by wherever an order must not depend on anything else."""
         return (self.name, self.version, self.key)

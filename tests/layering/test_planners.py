@@ -28,6 +28,9 @@ def by_name(closure: Closure, limit: int) -> list[list[Package]]:
 STRATEGIES: list[Any] = [
     "popularity",
     "auto",
+    "history",
+    "size",
+    "chunked",
     "pipeline",
     [],
     [["split_every", 2]],
@@ -95,11 +98,12 @@ def test_a_reference_out_of_the_closure_is_refused(name: str) -> None:
 
 
 def test_planners_are_listed() -> None:
-    assert list(nbdock.planners()) == ["popularity", "auto", "pipeline"]
-    assert len(planners()) == 3
-    assert repr(planners()) == "<Planners: popularity, auto, pipeline>"
+    names = ["popularity", "auto", "history", "size", "chunked", "pipeline"]
+    assert list(nbdock.planners()) == names
+    assert len(planners()) == 6
+    assert repr(planners()) == "<Planners: popularity, auto, history, size, chunked, pipeline>"
     table = planners().table()
-    assert list(table.index) == ["popularity", "auto", "pipeline"]
+    assert list(table.index) == names
     assert table.index.name == "name"
     assert all(table["description"])
     for name, planner in planners().items():
@@ -124,7 +128,11 @@ def test_the_plan_names_its_planner() -> None:
     ("strategy", "message", "hint"),
     [
         ("popularty", "There is no planner 'popularty'", 'Did you mean "popularity"?'),
-        ("zzz", "There is no planner 'zzz'", "Planners: popularity, auto, pipeline."),
+        (
+            "zzz",
+            "There is no planner 'zzz'",
+            "Planners: popularity, auto, history, size, chunked, pipeline.",
+        ),
         (None, "strategy must be the name of a planner, a pipeline or a function", "Planners"),
         (7, "not 7", "Planners"),
         ({"auto": 1}, "not {'auto': 1}", "Planners"),

@@ -13,13 +13,18 @@ from nbdock.packages import Closure, Package
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Stub(Package):
-    """A package that is only a name, a place and a size."""
+    """A package that is only a name, a place, a size and a source."""
 
     name: str
     version: str = ""
     root: str = "/"
     at: str = ""
     bytes: int = 0
+    built_from: str = ""
+
+    @property
+    def source(self) -> str:
+        return self.built_from or self.name
 
     @property
     def key(self) -> str:
