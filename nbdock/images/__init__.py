@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbdock.images.arguments import argument_names, context_packages, from_cell
+    from nbdock.images.arguments import Contents, argument_names, context_packages, from_cell
     from nbdock.images.asroot import run_as_root
     from nbdock.images.build import build_image, build_layered_image
     from nbdock.images.exporting import RootFilesystem, export_image
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "REQUIREMENTS",
     "CompletedCommand",
+    "Contents",
     "Image",
     "ImageLayer",
     "ImageStream",
@@ -68,7 +69,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "arguments": "argument_names context_packages from_cell",
+    "arguments": "Contents argument_names context_packages from_cell",
     "asroot": "run_as_root",
     "build": "build_image build_layered_image",
     "exporting": "RootFilesystem export_image",

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         registration_entries,
         store_path,
     )
+    from nbdock.packages.nix.cache.channelversions import ChannelVersion, channel_versions
     from nbdock.packages.nix.local.shell import NixShell, nix_shell
     from nbdock.packages.requirements import REQUIREMENTS, apt_finding
 
@@ -81,6 +82,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "changelog_history",
     "read_uploads",
     "Upload",
+    "channel_versions",
+    "ChannelVersion",
     "dpkg_database",
     "DPKG_HELPERS",
     "LocalStore",
@@ -114,6 +117,7 @@ _NIX = {
     "format_hash",
 }
 _SHELL = {"NixShell", "nix_shell"}
+_CHANNEL = {"ChannelVersion", "channel_versions"}
 _REQUIREMENTS = {"REQUIREMENTS", "apt_finding"}
 
 
@@ -121,8 +125,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"nbdock.packages has no {name!r}.")
     rooms = {
-        "nix": _NIX, "nix.local.shell": _SHELL, "environment": _ENVIRONMENT,
-        "requirements": _REQUIREMENTS,
+        "nix": _NIX, "nix.local.shell": _SHELL, "nix.cache.channelversions": _CHANNEL,
+        "environment": _ENVIRONMENT, "requirements": _REQUIREMENTS,
     }  # fmt: skip
     room = next((room for room, names in rooms.items() if name in names), "debian")
     return getattr(importlib.import_module(f"nbdock.packages.{room}"), name)

@@ -31,4 +31,5 @@ def _parse(data: bytes) -> Iterator[Told]:
             needs=tuple(tuple(group) for field in _NEEDS for group in package.related(field)),
             provides=tuple(name for group in package.related("provides") for name in group),
             architecture=package.stanza.get("architecture", ""),
+            source=package.stanza.get("source", "").partition(" ")[0],
         )

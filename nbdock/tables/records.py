@@ -53,6 +53,8 @@ class Told:
         Alternatives by alternatives: of each group the first that is installed is needed.
     provides
         Names that it goes by, its own among them.
+    source
+        What it was built from, if the record says; what is of one source changes together.
     """
 
     manager: str
@@ -63,6 +65,7 @@ class Told:
     provides: tuple[str, ...] = ()
     architecture: str = ""
     root: str = "/"
+    source: str = ""
 
     @property
     def key(self) -> str:

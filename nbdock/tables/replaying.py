@@ -22,16 +22,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nbdock.concurrency import run
 from nbdock.errors import ArgumentError, ArgumentTypeError
-from nbdock.images import closure as closure_of
+from nbdock.images import Contents
 from nbdock.layering import LayerPlan, Strategy, order_layers, planner_of
 from nbdock.packages import ChangeHistory, Closure, Progress
-from nbdock.tables.histories import history_of, to_date
+from nbdock.tables.histories import history_of, to_closure, to_date
 from nbdock.tables.marking import table_function
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nbdock.tables.histories import HistorySource
 
 __all__ = ["BUDGETS", "IDEAL", "PLANNERS", "replay"]
 
@@ -43,8 +44,8 @@ _TEST_DAYS = 365
 
 @table_function
 def replay(
-    contents: Any,
-    history: object = None,
+    contents: Contents | Closure,
+    history: HistorySource | None = None,
     *,
     planners: Sequence[Strategy] | Mapping[str, Strategy] = PLANNERS,
     budgets: Sequence[int] = BUDGETS,
@@ -97,7 +98,7 @@ def replay(
     """
     import pandas as pd
 
-    packages = contents if isinstance(contents, Closure) else run(closure_of(contents))
+    packages = to_closure(contents)
     known = history_of(packages if history is None else history, progress=progress)
     day = split_of(known, split)
     before, after = known.until(day), known.since(day)
@@ -127,7 +128,7 @@ def planned(packages: Closure, planner: Strategy, budget: int, history: ChangeHi
     """The plan of a planner, with a history if it is the one that takes one."""
     plan: Callable[[Closure, int], LayerPlan]
     if planner == "history":
-        from nbdock.layering import HistoryPlanner  # type: ignore[attr-defined]
+        from nbdock.layering import HistoryPlanner
 
         plan = HistoryPlanner(history)
     else:
