@@ -28,8 +28,9 @@ help:
 
 venv: $(READY)
 
-# Made anew when what is to be installed, or the code's packaging, changes.
-$(READY): pyproject.toml
+# Made anew when what is to be installed, or the code's packaging, changes: JupyterLab reads its
+# extension where it is installed, which even for an editable project is a copy.
+$(READY): pyproject.toml $(wildcard nbdock/notebook/labextension/* nbdock/notebook/labextension/*/*)
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "nbdock needs Python 3.11 or later with its venv module, and found none." >&2; \
 		echo "On Debian or Ubuntu: apt-get install python3 python3-venv." >&2; \
