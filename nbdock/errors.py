@@ -147,6 +147,8 @@ class NbdockError(Exception):
     ----------
     argument
         Which argument of the call it is about, by its Python name; empty if that is not known.
+    place
+        Where it is in the text of a cell, if that is known and the error does not say it itself.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -154,6 +156,7 @@ class NbdockError(Exception):
         self.message = message
         self.hint = hint
         self.argument = ""
+        self.place: CellError | None = None
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
@@ -176,11 +179,16 @@ class CellError(NbdockError):
         lines = self.source.splitlines()
         return lines[self.line - 1] if 0 < self.line <= len(lines) else ""
 
-    def __str__(self) -> str:
+    @property
+    def pointed_at(self) -> str:
+        """The line, and below it a caret at the column."""
         shown = self.source_line
         # Tabs stay tabs under the line, so that the caret stands below the character it means.
         pad = "".join("\t" if c == "\t" else " " for c in shown[: self.column - 1])
-        text = f"{self.message} (line {self.line}, column {self.column})\n  {shown}\n  {pad}^"
+        return f"  {shown}\n  {pad}^"
+
+    def __str__(self) -> str:
+        text = f"{self.message} (line {self.line}, column {self.column})\n{self.pointed_at}"
         return f"{text}\n{self.hint}" if self.hint else text
 
 

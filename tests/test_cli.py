@@ -28,6 +28,7 @@ from support.terminal import screen
 import nbdock
 from nbdock import cli
 from nbdock.content import BlobStore
+from nbdock.oci import Digest
 from nbdock.requirements import Finding, Requirement, State
 from nbdock.tables import checkup
 
@@ -264,9 +265,9 @@ class TestProcess:
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
             try:
-                assert registry.stalled.wait(60)
+                assert registry.stalled.wait(240)
                 process.send_signal(signal.SIGINT)
-                out, said = process.communicate(timeout=60)
+                out, said = process.communicate(timeout=240)
             finally:
                 process.kill()
             assert (out, process.returncode) == (b"", 130)
@@ -299,10 +300,10 @@ class TestProcess:
             os.close(terminal)
             read.start()
             try:
-                assert registry.stalled.wait(60)
-                assert half_way.wait(60)
+                assert registry.stalled.wait(240)
+                assert half_way.wait(240)
                 registry.go_on.set()
-                out, _ = process.communicate(timeout=60)
+                out, _ = process.communicate(timeout=240)
             finally:
                 process.kill()
                 read.join()
@@ -360,3 +361,117 @@ def _collect(fd: int, take: Callable[[bytes], Any]) -> None:
         if not data:
             return
         take(data)
+
+
+MOTD = 'buildImage { name = "motd"; copyToRoot = [ (textFile "etc/motd" "hello") ]; }'
+
+
+@pytest.fixture
+def motd(tmp_path: Path) -> Path:
+    """An archive that ``nbdock build`` made."""
+    (tmp_path / "motd.nix").write_text(MOTD)
+    printed("build", tmp_path / "motd.nix", "--save", tmp_path / "motd.tar")
+    return tmp_path / "motd.tar"
+
+
+class TestBuild:
+    def test_what_the_manual_shows(self, tmp_path: Path) -> None:
+        file = tmp_path / "motd.nix"
+        file.write_text(f"{{ pkgs, ... }}:\npkgs.dockerTools.{MOTD}")
+        digest = printed("build", file, "--save", tmp_path / "x.tar").strip()
+        assert BlobStore.default().has(Digest.parse(digest))
+        assert oracles.inspect(f"docker-archive:{tmp_path / 'x.tar'}")["Architecture"] == "amd64"
+
+    def test_a_whole_cell_and_its_flags(self, tmp_path: Path) -> None:
+        file, saved, other = (tmp_path / name for name in ("cell.nix", "a.tar", "b.tar"))
+        file.write_text(f"%%buildImage --save {saved}\n{MOTD}")
+        printed("build", file)
+        assert saved.exists()
+        saved.unlink()
+        printed("build", file, "--save", other)
+        assert (saved.exists(), other.exists()) == (False, True)
+
+    def test_standard_input(self) -> None:
+        result = CliRunner().invoke(cli.main, ["build", "-"], input=MOTD)
+        assert result.exit_code == 0
+        assert re.search(r"^sha256:[0-9a-f]{64}$", result.stdout, re.MULTILINE)
+
+    def test_a_plan(self, tmp_path: Path, nbdock_home: Path) -> None:
+        (tmp_path / "x.nix").write_text(
+            'buildLayeredImage { name = "x"; contents = [ (textFile "etc/a" "12345") ]; }'
+        )
+        assert printed("build", tmp_path / "x.nix", "--dry-run").split() == ["0", "5", "B", "a"]
+        assert not (nbdock_home / "blobs").exists()
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (
+                '%%buildImage\nname = "x";\nconfig.Cmdd = 3;',
+                "  line 3, column 8:\n    config.Cmdd = 3;\n           ^\n  Did you mean Cmd?\n",
+            ),
+            ('buildImage { nme = "x"; }', "Did you mean name?"),
+            ("buildImage {", "line 1"),
+            ('name = "x";', "Write one around them: buildLayeredImage {"),
+            ("%%buildImage --saev x\nname = 1;", "--save"),
+            ("%%time\nx", "%%time builds nothing; there are: buildImage"),
+        ],
+    )
+    def test_errors_say_where(self, tmp_path: Path, text: str, said: str) -> None:
+        (tmp_path / "x.nix").write_text(text)
+        result = nbdock_("build", tmp_path / "x.nix")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert said in result.stderr
+
+
+class TestTables:
+    def test_text_is_for_people(self, motd: Path) -> None:
+        text = printed("layers", motd)
+        assert text.startswith("Layers\n1 row\n\nposition")
+        assert "10 kB" in text
+        assert "efficiency 100.0 %" in printed("waste", motd)
+        assert "dive efficiency" in printed("waste", motd, "--dive")
+        assert "0 rows" in printed("packages", oracle_image(motd))
+
+    def test_json_and_csv_are_the_table(self, motd: Path) -> None:
+        table = nbdock.file_table(str(motd))
+        rows = json.loads(printed("files", motd, "--format", "json"))
+        assert [row["path"] for row in rows] == ["/etc", "/etc/motd"]
+        assert rows[1]["digest"] == table.digest[1]
+        assert (rows[0]["digest"], rows[1]["visible"], rows[1]["size_bytes"]) == (None, True, 5)
+        assert rows[1]["mtime"] == "1970-01-01T00:00:01Z"
+        head, first, *_ = printed("files", motd, "--format", "csv").splitlines()
+        assert head.split(",") == list(table.columns)
+        assert first.startswith("0,/etc,directory,493,0,0,0,1970-01-01T00:00:01.000000Z,")
+
+    def test_several_images(self, motd: Path, tmp_path: Path) -> None:
+        (tmp_path / "x.nix").write_text(MOTD.replace("hello", "bye"))
+        other = tmp_path / "other.tar"
+        printed("build", tmp_path / "x.nix", "--save", other)
+        (row,) = json.loads(printed("sharing", motd, motd, "--format", "json"))
+        assert (row["images"], row["in_images"]) == (2, [str(motd), str(motd)])
+        assert len(json.loads(printed("layers", motd, other, "--format", "json"))) == 2
+        matrix = printed("sharing", motd, other, "--measure", "missing", "--format", "csv")
+        assert len(matrix.splitlines()) == 3
+        assert nbdock_("compare", motd, other).exit_code == 0
+        result = nbdock_("compare", motd, other, "--exit-code", "--format", "json")
+        assert result.exit_code == 3
+        assert "/etc/motd" in result.stdout
+        assert nbdock_("compare", motd, motd, "--exit-code").exit_code == 0
+
+    def test_what_is_no_image(self, tmp_path: Path) -> None:
+        result = nbdock_("layers", tmp_path / "none.tar")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "There is no file" in result.stderr
+
+    def test_export(self, motd: Path, tmp_path: Path) -> None:
+        assert printed("export", motd, tmp_path / "root.tar") == f"{tmp_path / 'root.tar'}\n"
+        names = oracles.call("tar", "tf", tmp_path / "root.tar").split()
+        assert names == ["./", "./etc/", "./etc/motd"]
+
+
+def oracle_image(archive: Path) -> str:
+    """The same image as a layout that another tool wrote."""
+    layout = archive.with_suffix(".oci")
+    oracles.skopeo("copy", f"docker-archive:{archive}", f"oci:{layout}:x")
+    return str(layout)

@@ -7,11 +7,11 @@ outcome.result, outcome.summary
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NoReturn
 
 from nbdock.calling import called_by_cell, renamed
 from nbdock.concurrency import in_worker
-from nbdock.errors import CommandError, NbdockError
+from nbdock.errors import ArgumentError, CommandError, NbdockError
 from nbdock.images import (
     Image,
     ImageStream,
@@ -67,12 +67,17 @@ async def build_cell(
     expression: Expression,
     names: CellNames,
     *,
-    magic: str,
+    magic: str | None,
     flags: BuildFlags,
-    progress: Progress,
-    on_log: OnLog,
+    progress: Progress | None,
+    on_log: OnLog | None,
 ) -> Outcome:
     """Build what a cell says.
+
+    Parameters
+    ----------
+    magic
+        The function whose arguments stand there; None if the cell is a call that names it.
 
     Raises
     ------
@@ -89,17 +94,19 @@ async def _build_cell(
     expression: Expression,
     names: CellNames,
     *,
-    magic: str,
+    magic: str | None,
     flags: BuildFlags,
-    progress: Progress,
-    on_log: OnLog,
+    progress: Progress | None,
+    on_log: OnLog | None,
 ) -> Outcome:
     cell: CellArguments | None = None
-    where = f"%%{magic}"
+    where = f"%%{magic}" if magic else ""
     try:
         if flags.save:
             check_destination(flags.save)  # now, not after the build
         cell = await read_cell(expression, names, magic=magic, progress=progress, on_log=on_log)
+        if magic is None:
+            magic = where = cell.function_name or _no_function()
         if flags.dry_run:
             given = from_cell(BUILDERS[magic], cell.arguments, magic=where)
             return Outcome(await _plan(magic, given), "Planned")
@@ -109,7 +116,7 @@ async def _build_cell(
         done = [_DONE.get(magic, "Built"), *await _deliver(made, flags, progress)]
         return Outcome(made, ", ".join(done))
     except NbdockError as error:
-        failure = in_cell(error, cell, magic=magic)
+        failure = in_cell(error, cell, where=where)
     # Outside the handler: what evaluation wrapped must not come back as its own context.
     raise without_groups(failure)
 
@@ -136,6 +143,14 @@ async def run_cell(
         raise in_script(error, script) from None
 
 
+def _no_function() -> NoReturn:
+    raise ArgumentError(
+        "It is not said which function these are the arguments of.",
+        argument="",
+        hint=f"Write one around them: buildLayeredImage {{ … }}; there are {', '.join(BUILDERS)}.",
+    )
+
+
 async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
     """Which packages would lie in which layer, without a byte being fetched or read."""
     if magic.endswith("NixShellImage"):
@@ -149,10 +164,13 @@ async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
     base_layers = len(base.layers) if isinstance(base, Image) else 0
     room = check_layer_limit(given.get("max_layers"), base_layers)
     strategy = await in_worker(to_planner, given.get("layering"), given.get("layering_pipeline"))
-    return await plan_layers(contents, max_layers=room + 1, strategy=strategy)
+    return await plan_layers(
+        contents, max_layers=room + 1, strategy=strategy,
+        **{name: given.get(name) for name in ("history", "previous", "layer_cost_bytes")},
+    )  # fmt: skip
 
 
-async def _deliver(made: Made, flags: BuildFlags, progress: Progress) -> list[str]:
+async def _deliver(made: Made, flags: BuildFlags, progress: Progress | None) -> list[str]:
     done = []
     if flags.save:
         done.append(f"saved as {await made.save(flags.save, progress=progress)}")

@@ -39,7 +39,6 @@ __all__ = ["in_cell", "in_script", "install", "quietly", "remove", "without_grou
 
 # No red: on the dark red that JupyterLab's dark theme puts behind errors it cannot be read.
 _BOLD, _DIM, _END = "\x1b[1m", "\x1b[2m", "\x1b[0m"
-_IN_CELL = "_nbdock_in_cell"
 _WIDEST = 120
 _EXAMPLE = '"hello"'
 _EXAMPLES = {"fromImage": "redis", "drv": "pkgs.hello", "imageName": '"redis"'}
@@ -52,8 +51,8 @@ def _render(error: NbdockError) -> list[str]:
     if _is_verbose():
         return traceback.format_exception(error)
     lines = [f"{_BOLD}{_public_name(error)}{_END}: {error.message}"]
-    place = error if isinstance(error, CellError) else getattr(error, _IN_CELL, None)
-    if isinstance(place, CellError) and place.source_line.strip():
+    place = error if isinstance(error, CellError) else error.place
+    if place is not None and place.source_line.strip():
         # What a program said may follow the fact itself, on lines of its own.
         fact, newline, said = lines[0].partition("\n")
         where = f" {_DIM}(line {place.line}, column {place.column}){_END}"
@@ -130,7 +129,7 @@ def remove() -> None:
             del shown._render_traceback_
 
 
-def in_cell(error: NbdockError, cell: CellArguments | None, *, magic: str) -> NbdockError:
+def in_cell(error: NbdockError, cell: CellArguments | None, *, where: str) -> NbdockError:
     """An error of a build in a cell's own words, with the place in the cell that it is about.
 
     The type stays what the public function raises: whoever catches it need not know where it
@@ -142,8 +141,8 @@ def in_cell(error: NbdockError, cell: CellArguments | None, *, magic: str) -> Nb
         What was raised; its `argument`, if it has one, may be dotted (``config.Cmd``).
     cell
         What the arguments were read from; None if reading them failed.
-    magic
-        Name of the magic.
+    where
+        What the function is called there: ``%%buildImage``.
     """
     cause = error.__cause__
     if isinstance(error, CellError):
@@ -153,14 +152,14 @@ def in_cell(error: NbdockError, cell: CellArguments | None, *, magic: str) -> Nb
             and cause.message == error.message
         ):
             # Evaluation only said where; what happened is the cause.
-            vars(cause)[_IN_CELL] = error
+            cause.place = error
             return cause
         return error
     argument = getattr(error, "argument", "")
     if isinstance(error, MissingArgumentError) and argument:
         name = cell_name(argument)
         return MissingArgumentError(
-            f"%%{magic} needs the argument {name}.",
+            f"{where} needs the argument {name}.",
             argument=argument,
             hint=f"Add it, for example: {name} = {_EXAMPLES.get(name, _EXAMPLE)};",
         )
@@ -176,10 +175,10 @@ def in_cell(error: NbdockError, cell: CellArguments | None, *, magic: str) -> Nb
             if isinstance(error, CommandError) and error.line:
                 script = cell.arguments[name]
                 place = _line_of_script(error, place, script if isinstance(script, str) else "")
-            vars(error)[_IN_CELL] = place
+            error.place = place
             return error
     if (path := blamed(cell.arguments, error)) is not None:
-        vars(error)[_IN_CELL] = cell.error(error.message, path)
+        error.place = cell.error(error.message, path)
     return error
 
 
@@ -187,7 +186,7 @@ def in_script(error: CommandError, script: str) -> CommandError:
     """An error of a script that is a cell of its own, with the line where it stopped."""
     if error.line:
         whole = CellEvaluationError(error.message, source=script, line=1, column=1)
-        vars(error)[_IN_CELL] = _line_of_script(error, whole, script)
+        error.place = _line_of_script(error, whole, script)
     return error
 
 

@@ -35,11 +35,16 @@ async def read_cell(
     expression: Expression,
     names: CellNames,
     *,
-    magic: str,
+    magic: str | None,
     progress: Progress | None = None,
     on_log: OnLog | None = None,
 ) -> CellArguments:
     """The arguments that a build cell gives.
+
+    Parameters
+    ----------
+    magic
+        The function that it gives them to; None if the cell is a call that names it.
 
     Raises
     ------
@@ -48,12 +53,13 @@ async def read_cell(
     """
     core = _Core(asyncio.get_running_loop(), progress, on_log)
     loading = _LoadingNames(names, core, with_tools="dockerTools" in expression.text)
-    others = {name: f"Begin the cell with %%{name}." for name in BUILDERS if name != magic}
+    own = tuple(BUILDERS) if magic is None else (magic,)
+    others = {name: f"Begin the cell with %%{name}." for name in BUILDERS if name not in own}
     # Not one of the core's workers: those are few, and loading an index needs them.
     reading = asyncio.ensure_future(
         asyncio.to_thread(
-            read_arguments, expression, loading, function_names=(magic,), other_functions=others,
-            list_name=LISTS.get(magic),
+            read_arguments, expression, loading, function_names=own, other_functions=others,
+            list_name=LISTS.get(magic or ""),
         )
     )  # fmt: skip
     try:

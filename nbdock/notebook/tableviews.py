@@ -50,8 +50,14 @@ def describe(table: pd.DataFrame, *, code: str, facts: Sequence[str] = ()) -> pd
     return table
 
 
-def table_view(table: pd.DataFrame) -> View | None:
-    """The view of a table of nbdock's, or of what is left of one; None for any other."""
+def table_view(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> View | None:
+    """The view of a table of nbdock's, or of what is left of one; None for any other.
+
+    Parameters
+    ----------
+    rows
+        The most that are shown, the first. Count.
+    """
     mark = table.attrs.get(MARK)
     if not isinstance(mark, dict) or not _is_still_a_table(table):
         return None
@@ -59,16 +65,16 @@ def table_view(table: pd.DataFrame) -> View | None:
     columns, shown = [], []
     for name, series in _columns(table):
         is_size = _is_size(kind, name, series)
-        column, texts = _shown(name, series.head(ROWS_SHOWN), is_size=is_size)
+        column, texts = _shown(name, series.head(rows), is_size=is_size)
         columns.append(dataclasses.replace(column, head=_head(table, name)))
         shown.append(texts)
         # Of a selection it would not be clear what the shares are of.
         if is_size and name == "size_bytes" and kind in _WITH_SHARES and count == of_all:
             total = int(series.sum())
             columns.append(Column("share"))
-            shown.append([share(int(size), total) for size in series.head(ROWS_SHOWN)])
+            shown.append([share(int(size), total) for size in series.head(rows)])
     is_whole = (count, len(table.columns)) == (of_all, mark.get("columns"))
-    more = count - ROWS_SHOWN
+    more = count - rows
     notes = [f"\u2026 {plural(more, 'more row')}"] if more > 0 else []
     if is_whole and mark.get("code"):
         notes.append(mark["code"])
