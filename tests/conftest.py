@@ -122,15 +122,22 @@ def nbdock_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-@pytest.fixture
-def apt_home(nbdock_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def apt_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tests of the run fetched of the machine's package sources: parts of an NBDOCK_HOME."""
     base = tmp_path_factory.getbasetemp()
     # Each worker of pytest-xdist has its own base below the run's.
     shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "nbdock-apt"
-    nbdock_home.mkdir()
     for name in ("apt", "downloads"):
         (shared / name).mkdir(parents=True, exist_ok=True)
-        (nbdock_home / name).symlink_to(shared / name)
+    return shared
+
+
+@pytest.fixture
+def apt_home(nbdock_home: Path, apt_files: Path) -> Path:
+    nbdock_home.mkdir()
+    for part in apt_files.iterdir():
+        (nbdock_home / part.name).symlink_to(part)
     return nbdock_home
 
 

@@ -55,7 +55,7 @@ async def test_a_cancelled_caller_waits_for_its_thread() -> None:
 
     def work() -> None:
         entered.set()
-        assert stop.wait(60)
+        assert stop.wait(240)
         left.set()
 
     task = asyncio.ensure_future(concurrency.in_stoppable_worker(stop, work))

@@ -19,7 +19,7 @@ def _run(tmp_path: Path, *cells: nbformat.NotebookNode) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, ROOT / "notebooks/run.py", path, "--directory", tmp_path / "out"],
         env={**os.environ, "HOME": "/nonexistent"}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
 
 

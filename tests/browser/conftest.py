@@ -68,8 +68,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
-    with lab_server(tmp_path_factory.mktemp("lab")) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, apt_files: Path) -> Iterator[LabServer]:
+    private = tmp_path_factory.mktemp("lab")
+    home = private / "home"
+    home.mkdir()
+    for part in apt_files.iterdir():
+        (home / part.name).symlink_to(part)
+    with lab_server(private) as server:
         yield server
 
 

@@ -252,7 +252,7 @@ def test_processes_share_a_database_from_its_creation_on(store: BlobStore) -> No
         process.stdin.write(b"x")
         process.stdin.flush()
     for process in running:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=240)
         assert process.returncode == 0, said
         assert said == b""
     with LayerCache(store) as cache:
@@ -281,7 +281,7 @@ sys.exit(code or len(found) != 3)
 
 
 def test_a_forked_child_uses_a_connection_of_its_own(store: BlobStore) -> None:
-    subprocess.run([sys.executable, "-c", FORKED, store.home], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", FORKED, store.home], check=True, timeout=240)
 
 
 def test_digest_of_a_record_is_a_value() -> None:

@@ -284,7 +284,7 @@ def test_processes_write_the_same_blobs_and_names_at_once(tmp_path: Path) -> Non
         process.stdin.write(b"x")
         process.stdin.flush()
     for process in running:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=240)
         assert process.returncode == 0, said.decode()
     store = BlobStore(tmp_path / "home")
     assert len(list(store.blobs())) == 200

@@ -88,7 +88,7 @@ class GatedPackage(Package):
         return f"gated:{self.name}"
 
     def entries(self) -> Iterator[Entry]:
-        assert self._gate.wait(60)
+        assert self._gate.wait(240)
         data = self.name.encode().ljust(self.size_bytes, b".")
         yield Entry(
             self.name.encode(), EntryKind.FILE, size_bytes=len(data), content=BytesContent(data)

@@ -163,7 +163,7 @@ class Kernel:
         self.manager = manager
         self.client = manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=240)
         self.run("%load_ext nbdock")
 
     def send(self, source: str) -> str:
@@ -173,7 +173,7 @@ class Kernel:
     def messages(self, request: str) -> Iterator[dict[str, Any]]:
         """The messages of a cell until it is done."""
         while True:
-            message = self.client.get_iopub_msg(timeout=60)
+            message = self.client.get_iopub_msg(timeout=240)
             if message["parent_header"].get("msg_id") != request:
                 continue
             kind = message["msg_type"]
@@ -187,7 +187,7 @@ class Kernel:
     def next_update(self) -> dict[str, Any]:
         """The next change of a display, whichever cell it belongs to."""
         while True:
-            message = self.client.get_iopub_msg(timeout=60)
+            message = self.client.get_iopub_msg(timeout=240)
             if message["msg_type"] == "update_display_data":
                 return message
 

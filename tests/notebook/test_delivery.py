@@ -23,7 +23,7 @@ def test_save_writes_an_archive_and_says_where(cells, packages, tmp_path, capsys
 
 def test_save_in_the_background(cells, packages, tmp_path) -> None:
     job = cells.value(f'%%buildImage --background --save "{tmp_path}/x.tar"{HELLO}')
-    job.result(timeout_s=60)
+    job.result(timeout_s=240)
     assert (tmp_path / "x.tar").is_file()
 
 

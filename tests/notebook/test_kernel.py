@@ -68,9 +68,9 @@ def test_a_misspelled_flag_fails_the_cell(kernel) -> None:
     request = kernel.send('%%buildImage --bakground\nname = "x";')
     told = of_kind(list(kernel.messages(request)), "stream")
     assert "Did you mean --background?" in "".join(m["text"] for m in told)
-    reply = kernel.client.get_shell_msg(timeout=60)
+    reply = kernel.client.get_shell_msg(timeout=240)
     while reply["parent_header"]["msg_id"] != request:
-        reply = kernel.client.get_shell_msg(timeout=60)
+        reply = kernel.client.get_shell_msg(timeout=240)
     assert reply["content"]["status"] == "error"
 
 
@@ -156,7 +156,7 @@ def test_cells_go_on_while_a_job_runs(kernel) -> None:
     ],
 )
 def test_completion_by_the_kernel(kernel, code, match) -> None:
-    reply = kernel.client.complete(code, len(code), reply=True, timeout=60)["content"]
+    reply = kernel.client.complete(code, len(code), reply=True, timeout=240)["content"]
     assert reply["status"] == "ok"
     assert match in reply["matches"]
     completed = code[: reply["cursor_start"]] + match
@@ -171,6 +171,6 @@ def test_a_notebook_runs_headless_and_stays_small(tmp_path, nbdock_home, monkeyp
         *(f'%%buildImage\nname = "x{i}"; contents = [ (textFile "a" "{i}") ];' for i in range(5)),
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
     assert all(cell.outputs for cell in notebook.cells[1:])
     assert len(nbformat.writes(notebook)) < 20_000

@@ -371,7 +371,7 @@ def test_an_interrupt_in_a_load_stops_it(cells, packages) -> None:
 
 def test_a_job_is_bound_at_once_and_its_image_when_done(cells, packages) -> None:
     job = cells.value(f"%%buildImage --background -o hello{HELLO}")
-    assert cells.names["hello"] in (job, job.result(timeout_s=60))
+    assert cells.names["hello"] in (job, job.result(timeout_s=240))
     image = job.result()
     assert cells.names["hello"] is image
     assert image.digest == cells.value(f"%%buildImage{HELLO}").digest
@@ -384,7 +384,7 @@ def test_a_name_that_was_bound_anew_stays(cells, packages) -> None:
     cells.run("x = 42")
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
-        job.result(timeout_s=60)
+        job.result(timeout_s=240)
     assert cells.names["x"] == 42
 
 
@@ -392,7 +392,7 @@ def test_a_job_is_awaited_and_cancelled_in_cells(cells, packages) -> None:
     begun = threading.Event()
     packages.waits, packages.loading = True, begun.set
     cells.run('%%buildImage --background -o x\nname = "x"; contents = [ apt.libc6 ];')
-    assert begun.wait(60)
+    assert begun.wait(240)
     assert cells.names["x"].state.value == "running"
     cells.run("x.cancel()")
     assert isinstance(cells.error("await x"), asyncio.CancelledError)
@@ -405,7 +405,7 @@ def test_a_job_is_cancelled_before_it_began(cells, packages) -> None:
     job = cells.value('%%buildImage --background\nname = "x"; contents = [ apt.libc6 ];')
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
-        job.result(timeout_s=60)
+        job.result(timeout_s=240)
 
 
 def test_a_job_that_fails_keeps_its_error(cells) -> None:

@@ -313,7 +313,7 @@ def test_bytes_are_shown_and_one_line_stays(kernel) -> None:
 def test_interrupt_stops_a_pull(kernel) -> None:
     with stalling_registry() as registry:
         request = kernel.send(CELL.format(registry.host).replace("-o slow", "-o other"))
-        assert registry.stalled.wait(60)
+        assert registry.stalled.wait(240)
         kernel.manager.interrupt_kernel()
         messages = list(kernel.messages(request))
         [error] = of_kind(messages, "error")

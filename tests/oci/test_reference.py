@@ -216,7 +216,7 @@ def skopeo(tmp_path_factory):
         store = f"[vfs@{root}/s+{root}/r]"
         done = subprocess.run(
             ["skopeo", "inspect", f"containers-storage:{store}{text}"],
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=240,
         )  # fmt: skip
         found = re.search(r'reference \\"\[[^\]]*\]([^"]*)\\" does not resolve', done.stderr)
         if not found:

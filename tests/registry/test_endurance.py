@@ -122,7 +122,7 @@ def _sockets() -> int:
 
 async def _settled(sockets: int) -> None:
     """Until nothing runs and no more sockets are open; the server, in this process, needs turns."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 240
     me = {asyncio.current_task()}
     while time.monotonic() < deadline:
         if asyncio.all_tasks() == me and _sockets() <= sockets:

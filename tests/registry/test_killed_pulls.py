@@ -99,7 +99,7 @@ async def test_at_the_same_time_each_blob_is_fetched_once(
     def wait_for_everybody(good: Behaviour) -> Behaviour:
         async def behave(request: Request, out: Answer) -> None:
             if "/blobs/" in request.path:
-                await asyncio.wait_for(everybody.wait(), 30)
+                await asyncio.wait_for(everybody.wait(), 240)
             elif sum("/manifests/" in path for path in fake.paths()) == together:
                 everybody.set()
             await good(request, out)

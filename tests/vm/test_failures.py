@@ -238,7 +238,7 @@ def test_the_guest_dies_with_its_parent() -> None:
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
         with contextlib.suppress(psutil.TimeoutExpired):
-            machines[0].wait(timeout=20)
+            machines[0].wait(timeout=DEADLINE_S)
         assert not machines[0].is_running() or machines[0].status() == psutil.STATUS_ZOMBIE
     finally:
         parent.kill()

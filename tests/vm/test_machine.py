@@ -32,7 +32,7 @@ from nbdock.vm.control import Exited, Job
 from nbdock.vm.machine import Machine
 from nbdock.vm.qemu import CHANNELS, FILES, MachineSpec, confinement, find_qemu, open_for_anyone
 
-DEADLINE_S = 120.0
+DEADLINE_S = 240.0
 
 READY = "guest.say('control', b'READY 6.1 10\\n')\n"
 STARTED = READY + "nonce = guest.job()\nguest.say('control', b'START\\n')\n"
@@ -228,7 +228,7 @@ def test_qemu_dies_with_who_started_it(setpriv: str) -> None:
     parent.wait()
     parent.stdout.close()
     with contextlib.suppress(psutil.TimeoutExpired):
-        child.wait(timeout=20)
+        child.wait(timeout=DEADLINE_S)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 

@@ -303,7 +303,7 @@ def test_many_threads_and_loops_load_once(packages: AptPackageSet, loader: Loade
     ]  # fmt: skip
     for thread in threads:
         thread.start()
-    assert loader.entered.wait(10)
+    assert loader.entered.wait(240)
     loader.let_go.set()
     for thread in threads:
         thread.join()

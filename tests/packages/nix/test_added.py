@@ -265,10 +265,10 @@ async def test_a_cancelled_build_stops_hashing(tmp_path: Path) -> None:
     task = asyncio.ensure_future(
         realise([package], progress=lambda *_: loop.call_soon_threadsafe(begun.set))
     )
-    await asyncio.wait_for(begun.wait(), 30)
+    await asyncio.wait_for(begun.wait(), 240)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, 240)
     assert isinstance(package, AddedPackage)
     assert not package.is_hashed
 

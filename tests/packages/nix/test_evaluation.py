@@ -602,7 +602,7 @@ async def test_an_image_of_attributes(
     building = nbdock.build_layered_image(
         "hello", contents=[packages.hello], config={"Cmd": [packages.runtimeShell, "-l"]}
     )
-    image = await asyncio.wait_for(building, 120)
+    image = await asyncio.wait_for(building, 240)
     hello = await image.file(f"{packages.hello}/bin/hello")
     assert hello == local_nix.path(f"{packages.hello}/bin/hello").read_bytes()
     shell = str(packages.runtimeShell)
