@@ -69,11 +69,7 @@ test: components $(READY)
 	@"$(BIN)/python" -m pytest -n $(JOBS) $(PYTEST_OPTIONS)
 
 bench: $(READY)
-	@"$(BIN)/python" benchmarks/import_time.py
-	@"$(BIN)/python" benchmarks/plan.py
-	@"$(BIN)/python" benchmarks/build.py
-	@"$(BIN)/python" benchmarks/registry.py
-	@"$(BIN)/python" benchmarks/vm.py
+	@"$(BIN)/python" benchmarks/run.py
 
 clean:
 	rm -rf "$(VENV)" demo bench .pytest_cache .mypy_cache .ruff_cache .hypothesis \

@@ -33,6 +33,7 @@ from typing import Any
 
 import corpus
 import two_pass
+from targets import Targets
 
 MAX_LAYERS = 100
 LARGE_FILE_BYTES = 1 << 30
@@ -186,18 +187,11 @@ def _version(*command: str) -> str:
     return (done.stdout or done.stderr).splitlines()[0]
 
 
-def _verdict(holds: bool) -> str:
-    return "holds" if holds else "DOES NOT HOLD"
-
-
 def _report(run: Run, parts: set[str]) -> bool:
     """Print the figures and ratios; whether every target holds."""
-    targets: list[bool] = []
-
-    def target(text: str, holds: bool) -> None:
-        targets.append(holds)
-        print(f"  {text}: {_verdict(holds)}")
-
+    targets = Targets(
+        "build", peer=f"a two-pass tarfile streamer; {_version('dpkg-deb', '--version')}"
+    )
     peer = run.median("two-pass") if "two-pass" in run.figures else 0.0
     if peer:
         print(f"two-pass tarfile streamer      {peer:8.2f} s   {run.peak_mb('two-pass'):6.0f} MB")
@@ -207,33 +201,29 @@ def _report(run: Run, parts: set[str]) -> bool:
         print(
             f"nbdock, cold, archive saved    {cold:8.2f} s   {run.peak_mb('nbdock-cold'):6.0f} MB"
         )
-        target(f"{peer / cold:.1f} times faster (target: 5)", peer / cold >= 5)
+        targets.at_least("cold build, times as fast as the streamer", peer / cold, 5)
         print(
             f"nbdock, warm, ready Image      {warm:8.3f} s   {run.peak_mb('nbdock-warm'):6.0f} MB"
         )
         print(f"  once more in the same process {again:7.3f} s")
-        target(f"{warm:.3f} s (target: under 0.3)", warm < 0.3)
-        target(f"{peer / warm:.0f} times faster (target: 50)", peer / warm >= 50)
-        target(
-            f"peak memory {run.peak_mb('nbdock-cold'):.0f} MB (target: under 200)",
-            run.peak_mb("nbdock-cold") < 200,
-        )
+        targets.at_most("warm build", warm, 0.3, "s")
+        targets.at_least("warm build, times as fast as the streamer", peer / warm, 50)
+        targets.at_most("peak memory, cold", run.peak_mb("nbdock-cold"), 200, "MB")
     if "debs" in parts:
         unpacked, debs = run.median("dpkg-deb"), run.median("nbdock-debs")
         print(f"dpkg-deb | sha256sum, two at a time {unpacked:.2f} s")
         print(
             f"nbdock from the .debs, cold    {debs:8.2f} s   {run.peak_mb('nbdock-debs'):6.0f} MB"
         )
-        target(f"{debs / unpacked:.2f} times its wall time (target: 1.2)", debs / unpacked <= 1.2)
-        peak = run.peak_mb("nbdock-debs")
-        target(f"peak memory {peak:.0f} MB (target: under 200)", peak < 200)
+        targets.at_most("from .debs, times dpkg-deb | sha256sum", debs / unpacked, 1.2)
+        targets.at_most("peak memory, from .debs", run.peak_mb("nbdock-debs"), 200, "MB")
     if "large" in parts:
         peak = run.peak_mb("nbdock-large")
         print(
             f"nbdock, one file of 1 GB       {run.median('nbdock-large'):8.2f} s   {peak:6.0f} MB"
         )
-        target(f"peak memory {peak:.0f} MB (target: under 200)", peak < 200)
-    return all(targets)
+        targets.at_most("peak memory, a file of 1 GB", peak, 200, "MB")
+    return targets.hold
 
 
 def _read_all(root: Path) -> None:

@@ -9,15 +9,18 @@ import re
 import subprocess
 import sys
 
+from targets import Targets
+
 RUNS = 7
 
 
 def main() -> None:
+    targets = Targets("import_time")
     for what in ("import nbdock", "from nbdock import build_layered_image, directory"):
         program = f"import time; t = time.perf_counter(); {what}; print(time.perf_counter() - t)"
         command = [sys.executable, "-c", program]
         times = [float(subprocess.check_output(command)) for _ in range(RUNS)]
-        print(f"{what}: {min(times) * 1000:.0f} ms at best of {RUNS} (limit: 200 ms)")
+        targets.at_most(what, min(times) * 1000, 200, "ms")
     command = [sys.executable, "-X", "importtime", "-c", "import nbdock"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = re.findall(r"import time:\s+(\d+) \|\s+(\d+) \| (.*)", done.stderr)
