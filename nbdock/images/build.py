@@ -14,19 +14,17 @@ bytes, on any machine, in any locale, as any user.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nbdock import settings
 from nbdock.calling import argument_name, checked
 from nbdock.concurrency import gather_all, in_thread, in_worker
-from nbdock.content import BlobStore, LayerRecord
+from nbdock.content import BlobStore
 from nbdock.errors import ArgumentError
-from nbdock.filetree import TarPolicy
 from nbdock.images.arguments import (
     EPOCH,
     Contents,
@@ -40,18 +38,27 @@ from nbdock.images.assembly import MadeLayer, assemble
 from nbdock.images.base import base_image
 from nbdock.images.customisation import Customisation, set_entries
 from nbdock.images.image import Image, ImageLayer
-from nbdock.images.layer import contents_comment, in_store, make_layers
-from nbdock.images.planning import image_roots, part_of, plan_closure, to_planner
+from nbdock.images.layer import contents_comment, make_layers
+from nbdock.images.planning import (
+    image_roots,
+    informed,
+    part_of,
+    plan_closure,
+    store_part,
+    to_planner,
+    without_store,
+)
 from nbdock.images.references import command_closure, resolve_contents
 from nbdock.images.request import BuildRequest, to_policy
 from nbdock.images.singlelayer import SingleLayer
 from nbdock.images.tree import directory_links, link_targets
 from nbdock.layering import LayerPlan, Strategy, auto_plan, check_layer_limit, planners
-from nbdock.packages import Closure, Package, Progress, realise, resolve_closure
+from nbdock.packages import Progress, realise, resolve_closure
 from nbdock.showing import watched
 
 if TYPE_CHECKING:
     from nbdock.images.fakeroot import FakeRoot
+    from nbdock.packages import ChangeHistory
 
 __all__ = ["build_image", "build_layered_image"]
 
@@ -83,6 +90,9 @@ async def build_layered_image(
     include_nix_db: bool = False,
     layering: Strategy | None = None,
     layering_pipeline: Strategy | None = None,
+    history: ChangeHistory | None = None,
+    previous: Image | LayerPlan | None = None,
+    layer_cost_bytes: int | None = None,
     compressor: str | None = None,
     debug: bool = False,
     passthru: object = None,
@@ -128,8 +138,12 @@ async def build_layered_image(
         is the whole image.
     layering, layering_pipeline
         Which packages share a layer; one of the two. `layering` is the name of a planner
-        (``"popularity"``, the default, or ``"auto"``), a pipeline, or a function as for
-        `plan_layers`. `layering_pipeline` is a list of operations, or the path of a JSON file.
+        (``"popularity"``, the default, ``"history"``, ``"auto"``, ...), a pipeline, or a function
+        as for `plan_layers`. `layering_pipeline` is a list of operations, or the path of a JSON
+        file.
+    history, previous, layer_cost_bytes
+        What the planner ``"history"`` goes by, as for `plan_layers`: when packages changed, the
+        image that is being rebuilt, and what one more layer costs (bytes).
     compressor
         ``"gz"``, ``"none"`` or ``"zstd"``: what `Image.save` uses for a path that does not say.
     store
@@ -176,6 +190,10 @@ async def build_layered_image(
                 on_layer(layer)
 
         roots, closure = await resolve_contents(request, roots, config, base)
+        planner = await informed(
+            planner, closure, history=history, previous=previous,
+            layer_cost_bytes=layer_cost_bytes, progress=request.progress,
+        )  # fmt: skip
         used = await command_closure(request, extra_commands, closure)
         own = set_entries(closure.packages)
         links = {**await in_worker(directory_links, base, request.cache), **link_targets(own)}
@@ -184,14 +202,14 @@ async def build_layered_image(
         )
         customisation: Customisation | FakeRoot = plain
         if fake_root_commands:
-            from nbdock.images.fakeroot import FakeRoot
+            from nbdock.images.fakeroot import FakeRoot, lower_layers
             from nbdock.images.rootcommands import root_commands
 
             customisation = FakeRoot(
                 plain, base,
                 functools.partial(
-                    _lower_layers, request,
-                    closure if enable_fakechroot else _store_part(closure), room, planner, policy,
+                    lower_layers, request,
+                    closure if enable_fakechroot else store_part(closure), room, planner, policy,
                     links,
                 ),
                 await root_commands(request, "fake_root_commands", fake_root_commands, closure),
@@ -202,7 +220,7 @@ async def build_layered_image(
             _, left = await customisation.make(request)
             asked = [closure[key] for key in closure.roots]
             closure = await resolve_closure([*asked, *left], progress=request.progress)
-        packages = closure.packages if include_store_paths else _without_store(closure)
+        packages = closure.packages if include_store_paths else without_store(closure)
         if planner is planners()["auto"]:
             # In nixpkgs the top layer takes part in the plan, so it is made first; once.
             made_top, left = await customisation.make(request)
@@ -375,26 +393,3 @@ async def build_image(
         made = [MadeLayer(record, contents_comment([p for p in told if p.root not in below]))]
         plan = LayerPlan((closure.packages,), 1, "single")
         return await in_worker(assemble, request, base, made, plan, closure)
-
-
-def _without_store(closure: Closure) -> tuple[Package, ...]:
-    return tuple(p for p in closure.packages if not in_store(p))
-
-
-def _store_part(closure: Closure) -> Closure:
-    """What commands see whose root directory is not the image: packages in a store."""
-    return part_of(closure, [p for p in closure.packages if in_store(p)])
-
-
-async def _lower_layers(
-    request: BuildRequest, closure: Closure, room: int,
-    planner: Callable[[Closure, int], LayerPlan], policy: TarPolicy, links: Mapping[bytes, bytes],
-) -> Sequence[LayerRecord]:  # fmt: skip
-    """The layers of packages as they mostly are in the end, for commands to run over."""
-    if not closure.packages:
-        return []
-    if planner is planners()["auto"]:
-        planner = planners()["popularity"]  # the other one wants to know the top layer's size
-    plan = await in_worker(plan_closure, closure, room, planner)
-    quiet = dataclasses.replace(request, layers_to=None)
-    return await make_layers(quiet, plan.layers, policy, links)

@@ -8,7 +8,7 @@ cannot do. dockerTools pretends to be root for this; here they are, in a virtual
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
@@ -17,8 +17,16 @@ from nbdock.images.assembly import MadeLayer, platform_of
 from nbdock.images.base import layers_below
 from nbdock.images.customisation import Customisation
 from nbdock.images.image import Image
-from nbdock.images.layer import MADE_AT, in_store, layer_key, place_of, write_entries
+from nbdock.images.layer import (
+    MADE_AT,
+    in_store,
+    layer_key,
+    make_layers,
+    place_of,
+    write_entries,
+)
 from nbdock.images.layerdisks import check_platform, image_disks, record_disks
+from nbdock.images.planning import plan_closure
 from nbdock.images.references import left_in, with_references
 from nbdock.images.request import BuildRequest
 from nbdock.images.rootcommands import (
@@ -29,10 +37,11 @@ from nbdock.images.rootcommands import (
     entries_of,
 )
 from nbdock.images.tree import image_tree
-from nbdock.packages import Package
+from nbdock.layering import LayerPlan, planners
+from nbdock.packages import Closure, Package
 from nbdock.vm import GuestTask
 
-__all__ = ["FakeRoot"]
+__all__ = ["FakeRoot", "lower_layers"]
 
 _STORE = b"nix/store"
 
@@ -138,3 +147,17 @@ class FakeRoot:
 
 def _is_in_store(path: bytes) -> bool:
     return path == _STORE or path.startswith(_STORE + b"/")
+
+
+async def lower_layers(
+    request: BuildRequest, closure: Closure, room: int,
+    planner: Callable[[Closure, int], LayerPlan], policy: TarPolicy, links: Mapping[bytes, bytes],
+) -> Sequence[LayerRecord]:  # fmt: skip
+    """The layers of packages as they mostly are in the end, for commands to run over."""
+    if not closure.packages:
+        return []
+    if planner is planners()["auto"]:
+        planner = planners()["popularity"]  # the other one wants to know the top layer's size
+    plan = await in_worker(plan_closure, closure, room, planner)
+    quiet = dataclasses.replace(request, layers_to=None)
+    return await make_layers(quiet, plan.layers, policy, links)

@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from nbdock.calling import argument_name, checked
 from nbdock.concurrency import in_worker
 from nbdock.errors import ArgumentError
-from nbdock.images.arguments import Contents, to_packages
+from nbdock.images.arguments import Contents, expect, to_packages
+from nbdock.images.image import Image
+from nbdock.images.layer import in_store
 from nbdock.layering import (
+    HistoryPlanner,
     ImageRoot,
     LayerPlan,
+    Previous,
     Strategy,
     check_layer_limit,
+    chunked_plan,
     order_layers,
     planner_of,
+    planners,
 )
-from nbdock.packages import Closure, Package, resolve_closure
+from nbdock.packages import (
+    ChangeHistory,
+    Closure,
+    Package,
+    Progress,
+    changelog_history,
+    resolve_closure,
+)
 from nbdock.showing import watched
 
-__all__ = ["closure", "image_roots", "part_of", "plan_closure", "plan_layers", "to_planner"]
+__all__ = [
+    "closure",
+    "image_roots",
+    "informed",
+    "part_of",
+    "plan_closure",
+    "plan_layers",
+    "store_part",
+    "to_planner",
+    "without_store",
+]
+
+Plan: TypeAlias = Callable[[Closure, int], LayerPlan]
 
 
 @checked
@@ -45,9 +72,18 @@ async def closure(contents: Contents) -> Closure:
 @checked
 @watched("Planned")
 async def plan_layers(
-    contents: Contents, *, max_layers: int | None = None, strategy: Strategy = "popularity"
+    contents: Contents,
+    *,
+    max_layers: int | None = None,
+    strategy: Strategy = "popularity",
+    history: ChangeHistory | None = None,
+    previous: Image | LayerPlan | None = None,
+    layer_cost_bytes: int | None = None,
+    progress: Progress | None = None,
 ) -> LayerPlan:
-    """Which packages would share a layer of `build_layered_image`; nothing is fetched or read.
+    """Which packages would share a layer of `build_layered_image`.
+
+    Nothing is fetched or read for it, unless the planner is to go by changelogs.
 
     Parameters
     ----------
@@ -59,20 +95,88 @@ async def plan_layers(
         The planner: a name of `planners` (``"popularity"``, ``"auto"``), the operations of a
         pipeline, or a function of a closure and a limit that gives a list of lists of packages.
         For ``"auto"`` a small top layer is assumed; a build knows how large its own is.
+    history
+        For ``"history"`` and ``"chunked"``: when packages changed. By default what the changelogs
+        of Debian packages say; those that are not here are fetched for it.
+    previous
+        For ``"history"``: the image that is being rebuilt, or its plan. Its layers stay as they
+        are unless moving packages saves more than pulling them anew costs.
+    layer_cost_bytes
+        For ``"history"``: what pulling one more layer costs besides its bytes; by default the
+        setting of this name. Bytes.
+    progress
+        Told of changelogs that are fetched and read.
 
     Raises
     ------
     ArgumentError
-        No such planner, a pipeline that is wrong, or a function whose plan is none.
+        No such planner, a pipeline that is wrong, a function whose plan is none, or `history`,
+        `previous` or `layer_cost_bytes` for a planner that does not look at them.
     LayerLimitError
         `max_layers` is out of range.
+    PackageError, TransportError
+        Contents that cannot be found or resolved, or a changelog that cannot be fetched.
     """
     planner = await in_worker(planner_of, strategy)
     room = check_layer_limit(max_layers, 0)
-    return await in_worker(plan_closure, await closure(contents), room, planner)
+    packages = await closure(contents)
+    planner = await informed(
+        planner, packages, history=history, previous=previous, layer_cost_bytes=layer_cost_bytes,
+        progress=progress,
+    )  # fmt: skip
+    return await in_worker(plan_closure, packages, room, planner)
 
 
-def to_planner(layering: object, layering_pipeline: object) -> Callable[[Closure, int], LayerPlan]:
+async def informed(
+    planner: Plan,
+    packages: Closure,
+    *,
+    history: ChangeHistory | None,
+    previous: Image | LayerPlan | None,
+    layer_cost_bytes: int | None,
+    progress: Progress | None = None,
+) -> Plan:
+    """The planner with what it goes by besides the packages, if it goes by anything.
+
+    Raises
+    ------
+    ArgumentError
+        It does not go by what was given.
+    """
+    expect("history", history, ChangeHistory, type(None), what="a ChangeHistory, as of history_of")
+    expect("previous", previous, Image, LayerPlan, type(None), what="an image or a LayerPlan")
+    expect("layer_cost_bytes", layer_cost_bytes, int, type(None), what="a number of bytes")
+    by_history, chunked = planner is planners()["history"], planner is planners()["chunked"]
+    if not by_history:
+        given: dict[str, object] = {"previous": previous, "layer_cost_bytes": layer_cost_bytes}
+        if not chunked:
+            given["history"] = history
+        for name, value in given.items():
+            if value is not None:
+                raise ArgumentError(
+                    f"The planner that was chosen does not look at {argument_name(name)}.",
+                    argument=name,
+                    hint='The planner "history" does.',
+                )
+        if not chunked:
+            return planner
+    if history is None:
+        history = await changelog_history(packages.packages, progress=progress)
+    if chunked:
+        return functools.partial(chunked_plan, history=history)
+    return HistoryPlanner(
+        history,
+        previous=_previous(previous) if isinstance(previous, Image) else previous,
+        layer_cost_bytes=layer_cost_bytes,
+    )
+
+
+def _previous(image: Image) -> Previous:
+    """The plan that an image was built by, as far as it is known."""
+    return image.plan or [layer.contents for layer in image.layers if layer.contents]
+
+
+def to_planner(layering: object, layering_pipeline: object) -> Plan:
     """The planner that the arguments of a build ask for; without any, the popularity contest.
 
     Raises
@@ -92,9 +196,7 @@ def to_planner(layering: object, layering_pipeline: object) -> Callable[[Closure
     return planner_of("popularity" if layering is None else layering, argument="layering")
 
 
-def plan_closure(
-    packages: Closure, room: int, planner: Callable[[Closure, int], LayerPlan]
-) -> LayerPlan:
+def plan_closure(packages: Closure, room: int, planner: Plan) -> LayerPlan:
     """The plan for a closure that may take `room` layers, winners above losers."""
     return order_layers(planner(packages, room), packages.overrides)
 
@@ -112,6 +214,16 @@ def part_of(closure: Closure, packages: Sequence[Package]) -> Closure:
     return dataclasses.replace(
         closure, packages=tuple(packages), references=references, roots=roots
     )
+
+
+def without_store(closure: Closure) -> tuple[Package, ...]:
+    """The packages that stand in no store."""
+    return tuple(p for p in closure.packages if not in_store(p))
+
+
+def store_part(closure: Closure) -> Closure:
+    """What commands see whose root directory is not the image: packages in a store."""
+    return part_of(closure, [p for p in closure.packages if in_store(p)])
 
 
 def image_roots(
