@@ -30,11 +30,9 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 
-__all__ = ["Thing", "best_partition", "expected_cost"]
+from nbdock.layering.cuts import Cuts
 
-_BLOCKS_PER_LAYER = 4
-_BLOCKS_AT_LEAST = 200
-"""Of more things than these, neighbours are one block while the first cut is sought. Count."""
+__all__ = ["Thing", "best_partition", "cost_curve", "expected_cost"]
 
 _EVALUATIONS = 300_000
 """How many changes of a plan are weighed. Count."""
@@ -123,69 +121,28 @@ def best_partition(
     if not things:
         return []
     search = _Search(things, chances, limit, layer_cost_bytes)
-    search.start(_first_cut(search))
+    search.start(search.cuts().layers())
     search.improve()
     search.shake()
     layers = [(w, sorted(layer)) for w, layer in zip(search.weight, search.layers, strict=True)]
     return [layer for _, layer in sorted(layers) if layer]
 
 
-def _first_cut(search: _Search) -> list[list[int]]:
-    """The best way to cut things that stand in a row, sorted by chance per byte.
+def cost_curve(
+    things: Sequence[Thing],
+    chances: Sequence[float],
+    *,
+    limit: int,
+    layer_cost_bytes: float = 0.0,
+) -> tuple[float, ...]:
+    """What the best cuts into at most 1, 2, ... `limit` layers cost per rebuild. Bytes.
 
-    The cost of a stretch grows nearly as the quadrangle inequality says, so that the best last cut
-    moves on with the end of the row: each layer takes n log n steps and not n squared. Of very
-    many things, neighbours with little to tell them apart are cut as one.
+    Close to what `best_partition` reaches, and all of it for the price of its beginning.
     """
-    order = search.order
-    size, weight = [0.0], [0.0]
-    blocks: list[list[int]] = []
-    roots = [math.sqrt(search.sizes[n] * search.own[n]) for n in order]
-    wanted = max(_BLOCKS_AT_LEAST, _BLOCKS_PER_LAYER * search.limit)
-    step = math.fsum(roots) / wanted if len(order) > wanted else 0.0
-    filled = math.inf
-    for n, root in zip(order, roots, strict=True):
-        if filled + root > step:
-            blocks.append([])
-            size.append(size[-1])
-            weight.append(weight[-1])
-            filled = 0.0
-        filled += root
-        blocks[-1].append(n)
-        size[-1] += search.sizes[n]
-        weight[-1] += search.own[n]
-    count, extra = len(blocks), search.layer_cost
-    exp = math.exp
-    best = [0.0] + [(size[j] + extra) * (1.0 - exp(-weight[j])) for j in range(1, count + 1)]
-    cuts: list[list[int]] = [[0] * (count + 1)]
-    for layer in range(1, min(search.limit, count)):
-        now = best[:]  # a layer more need not be used
-        cut = [-1] * (count + 1)
-        waiting = [(layer + 1, count, layer, count - 1)]
-        while waiting:
-            low, high, first, last = waiting.pop()
-            if low > high:
-                continue
-            middle = (low + high) // 2
-            here, at = math.inf, first
-            size_here, weight_here = size[middle] + extra, weight[middle]
-            for i in range(first, min(last, middle - 1) + 1):
-                cost = best[i] + (size_here - size[i]) * (1.0 - exp(weight[i] - weight_here))
-                if cost < here:
-                    here, at = cost, i
-            if here < now[middle]:
-                now[middle], cut[middle] = here, at
-            waiting.append((low, middle - 1, first, at))
-            waiting.append((middle + 1, high, at, last))
-        best = now
-        cuts.append(cut)
-    layers: list[list[int]] = []
-    end = count
-    for cut in reversed(cuts):
-        if end and cut[end] >= 0:
-            layers.append([n for block in blocks[cut[end] : end] for n in block])
-            end = cut[end]
-    return layers
+    if not things:
+        return (0.0,) * limit
+    totals = _Search(things, chances, limit, layer_cost_bytes).cuts().totals
+    return (*totals, *(totals[-1] for _ in range(limit - len(totals))))
 
 
 class _Search:
@@ -210,11 +167,13 @@ class _Search:
         self.shared = [tuple(e for e in t.events if users[e] > 1) for t in things]
         """Of each thing the events that it has in common with others."""
         self.own = [math.fsum(self.weights[e] for e in t.events) for t in things]
-        self.order = sorted(
-            range(len(things)),
-            key=lambda n: (self.own[n] / self.sizes[n] if self.sizes[n] else math.inf, n),
-        )
+        self.order = sorted(range(len(things)), key=self._ratio)
         self.evaluations = 0
+
+    def cuts(self) -> Cuts:
+        """The best ways to cut the things, sorted by chance per byte."""
+        sizes, weights = [self.sizes[n] for n in self.order], [self.own[n] for n in self.order]
+        return Cuts(self.order, sizes, weights, limit=self.limit, extra=self.layer_cost)
 
     def start(self, layers: Iterable[Iterable[int]]) -> None:
         self.layers: list[set[int]] = [set() for _ in range(self.limit)]
@@ -413,11 +372,7 @@ class _Search:
         for k in range(self.limit):
             if len(self.layers[k]) < 2:
                 continue
-            row = (
-                [n for n in self.order if n in self.layers[k]]
-                if self.limit < 8
-                else sorted(self.layers[k], key=self._ratio)
-            )
+            row = sorted(self.layers[k], key=self._ratio)
             size, weight = 0.0, 0.0
             saved, at = -math.inf, 1
             for i, n in enumerate(row[:-1], start=1):
