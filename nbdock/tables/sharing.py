@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nbdock.errors import ArgumentTypeError, nearest
-from nbdock.images import Image
+from nbdock.images import Image, ImageLayer
 from nbdock.oci import Platform
 from nbdock.packages import Progress
 from nbdock.tables.arrowtext import to_digests, to_paths
@@ -217,13 +217,18 @@ def _things(
     if by == "layer":
         found = layers_of_all(images, platform=platform, tls_verify=tls_verify, progress=progress)
         return _Things.of(
-            [(str(x.diff_id), x.created_by, x.descriptor.size_bytes) for x in layers]
+            [(str(x.diff_id), _made_by(x), x.descriptor.size_bytes) for x in layers]
             for layers in found
         )
     opened = open_images(images, platform=platform, tls_verify=tls_verify, progress=progress)
     if by == "package":
         return _Things.of(_packages(image, progress) for image in opened)
     return _contents(opened, progress)
+
+
+def _made_by(layer: ImageLayer) -> str:
+    """What made a layer: a command, or what nbdock says of its contents."""
+    return layer.comment if layer.created_by in ("", "nbdock") else layer.created_by
 
 
 def _packages(image: Image, progress: Progress | None) -> list[tuple[str, str, int]]:
