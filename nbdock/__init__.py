@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from nbdock.jobs import Job
     from nbdock.layering import LayerPlan, planners
+    from nbdock.notebook.explore import explore
     from nbdock.packages import (
         Closure,
         Package,
@@ -100,6 +101,7 @@ __all__ = [
     "doctor",
     "efficiency",
     "errors",
+    "explore",
     "export_image",
     "fake_nss",
     "file_table",
@@ -147,6 +149,7 @@ _ROOMS = {
         "sharing_table", "sharing_matrix", "compare_table", "reproducibility_table",
         "closure_graph", "registry_table", "index_table", "doctor",
     ),
+    "nbdock.notebook.explore": ("explore",),
     "nbdock.jobs": ("Job",),
     "nbdock.errors": ("NbdockError",),
     "nbdock.settings": ("configure",),

@@ -34,7 +34,7 @@ from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
 from nbdock.packages import AptSearchResult, Closure, Package, PackageSet
 from nbdock.units import bytes_text
 
-__all__ = ["install", "remove"]
+__all__ = ["content_name", "install", "layer_step", "remove"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,13 +56,13 @@ def _names(names: Sequence[str]) -> Cell:
     return Cell(f"{shown} and {len(names) - _NAMES_SHOWN + 1} more", title=title)
 
 
-def _content_name(content: str) -> str:
+def content_name(content: str) -> str:
     """``libc6=2.36-9`` or a store path, without what only machines read."""
     name, separator, version = content.partition("=")
     return f"{name} {version}" if separator else _STORE_PATH.sub("", content)
 
 
-def _history(layer: ImageLayer) -> str:
+def layer_step(layer: ImageLayer) -> str:
     """What made a layer: nbdock's remark, or a Dockerfile's command, without its wrapping."""
     if layer.created_by in ("", "nbdock"):
         return layer.comment or layer.created_by
@@ -78,9 +78,9 @@ def _image_view(image: Image) -> View:
     total = sum(sizes)
     rows = []
     for layer, size in zip(layers, sizes, strict=True):
-        contents = _names([_content_name(name) for name in layer.contents])
+        contents = _names([content_name(name) for name in layer.contents])
         if not contents.text:
-            told = _history(layer)
+            told = layer_step(layer)
             contents = Cell(_clipped(told, 100), title=told if len(told) > 100 else "", muted=True)
         digest = layer.descriptor.digest
         rows.append((

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nbdock.tables.checkup import CheckedPart, check_parts, doctor
     from nbdock.tables.comparing import compare_table
-    from nbdock.tables.files import file_table
+    from nbdock.tables.contents import first_bytes
+    from nbdock.tables.filefacts import FileFacts, facts_of
+    from nbdock.tables.filefilters import CHANGES_SHOWN, FileFilter, quoted
+    from nbdock.tables.files import file_table, table_of
+    from nbdock.tables.filetrees import FileTree, Items
     from nbdock.tables.graphs import closure_graph
-    from nbdock.tables.histories import history_of
+    from nbdock.tables.histories import history_of, history_table
+    from nbdock.tables.imagefiles import read_files
     from nbdock.tables.layers import layer_table
     from nbdock.tables.marking import MARK
     from nbdock.tables.opening import open_image
+    from nbdock.tables.owners import owners_of
     from nbdock.tables.packages import package_table
     from nbdock.tables.registries import index_table, registry_table
     from nbdock.tables.replaying import replay
@@ -37,6 +43,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "reproducibility_table",
     "closure_graph",
     "history_of",
+    "history_table",
     "replay",
     "registry_table",
     "index_table",
@@ -44,19 +51,36 @@ __all__ = [  # noqa: RUF022, in order of importance
     "check_parts",
     "CheckedPart",
     "open_image",
+    "FileTree",
+    "FileFilter",
+    "CHANGES_SHOWN",
+    "FileFacts",
+    "Items",
+    "facts_of",
+    "owners_of",
+    "first_bytes",
+    "read_files",
+    "table_of",
+    "quoted",
     "MARK",
 ]
 
 _MODULES = {
     "layers": ("layer_table",),
-    "files": ("file_table",),
+    "files": ("file_table", "table_of"),
+    "filetrees": ("FileTree", "Items"),
+    "filefilters": ("FileFilter", "CHANGES_SHOWN", "quoted"),
+    "filefacts": ("FileFacts", "facts_of"),
+    "imagefiles": ("read_files",),
+    "contents": ("first_bytes",),
+    "owners": ("owners_of",),
     "packages": ("package_table",),
     "waste": ("waste_table", "efficiency", "Efficiency"),
     "sharing": ("sharing_table", "sharing_matrix"),
     "comparing": ("compare_table",),
     "reproducing": ("reproducibility_table",),
     "graphs": ("closure_graph",),
-    "histories": ("history_of",),
+    "histories": ("history_of", "history_table"),
     "replaying": ("replay",),
     "registries": ("registry_table", "index_table"),
     "opening": ("open_image",),

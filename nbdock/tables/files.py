@@ -23,6 +23,7 @@ from nbdock.tables.imagefiles import CHANGES, ImageFiles, read_files
 from nbdock.tables.layerentries import KINDS, Kind
 from nbdock.tables.marking import table_function
 from nbdock.tables.opening import open_image
+from nbdock.tables.overlaying import Rows
 from nbdock.tables.subjects import Subject
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def file_table(
     image: Subject,
     *,
     hashes: bool = True,
+    layers: int | None = None,
     platform: str | Platform | None = None,
     tls_verify: bool = True,
     progress: Progress | None = None,
@@ -52,6 +54,9 @@ def file_table(
     hashes
         Whether the contents' digests are needed. Without them nothing is hashed; a layer that was
         read without is read again when they are.
+    layers
+        How many of its layers, from the lowest, as if there were no others: ``visible`` is what a
+        container of those sees. By default all.
     platform, tls_verify
         As for `layer_table`.
     progress
@@ -88,40 +93,47 @@ def file_table(
         A layer that is damaged; the message names it.
     """
     found = open_image(image, platform=platform, tls_verify=tls_verify, progress=progress)
-    return table_of(read_files(found, hashes=hashes, progress=progress))
+    files = read_files(found, hashes=hashes, progress=progress)
+    return table_of(files if layers is None else files.lowest(layers))
 
 
-def table_of(files: ImageFiles) -> pd.DataFrame:
-    """The same for an image that was read."""
+def table_of(files: ImageFiles, rows: Rows | None = None) -> pd.DataFrame:
+    """The same for an image that was read; with `rows` only those of the table."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    targets = files.column("link_target")
-    linked = pa.array(files.kinds == Kind.HARDLINK)
+    places: Rows | slice = slice(None) if rows is None else rows
+
+    def column(name: str) -> pa.Array:
+        whole = files.column(name)
+        return whole if rows is None else whole.take(pa.array(rows))
+
+    targets, kinds = column("link_target"), files.kinds[places]
+    linked = pa.array(kinds == Kind.HARDLINK)
     texts = pa.table(
         {
-            "path": to_paths(files.column("path")),
+            "path": to_paths(column("path")),
             "link_target": pc.if_else(linked, to_paths(targets), to_text(targets)),
-            "digest": to_digests(files.column("digest")),
-            "mtime": files.column("mtime"),
+            "digest": to_digests(column("digest")),
+            "mtime": column("mtime"),
         }
     ).to_pandas(split_blocks=True)
     return pd.DataFrame(
         {
-            "layer": files.layer,
-            "path": texts["path"],
-            "kind": pd.Categorical.from_codes(files.kinds, pd.Index(KINDS)),
-            "mode": files.column("mode").to_numpy(),
-            "uid": files.column("uid").to_numpy(),
-            "gid": files.column("gid").to_numpy(),
-            "size_bytes": files.sizes,
-            "mtime": texts["mtime"],
-            "link_target": texts["link_target"],
-            "digest": texts["digest"],
-            "change": pd.Categorical.from_codes(files.changes, pd.Index(CHANGES)),
-            "visible": files.laid.visible,
+            "layer": files.layer[places],
+            "path": texts["path"].array,
+            "kind": pd.Categorical.from_codes(kinds, pd.Index(KINDS)),
+            "mode": column("mode").to_numpy(),
+            "uid": column("uid").to_numpy(),
+            "gid": column("gid").to_numpy(),
+            "size_bytes": files.sizes[places],
+            "mtime": texts["mtime"].array,
+            "link_target": texts["link_target"].array,
+            "digest": texts["digest"].array,
+            "change": pd.Categorical.from_codes(files.changes[places], pd.Index(CHANGES)),
+            "visible": files.laid.visible[places],
         },
-        index=pd.RangeIndex(len(files.kinds)),
+        index=pd.RangeIndex(len(kinds)) if rows is None else pd.Index(rows),
         copy=False,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from nbdock.errors import ArgumentTypeError
 from nbdock.images import Image
 from nbdock.packages import Progress
 from nbdock.tables.layerentries import COLUMNS, Kind
@@ -137,6 +138,24 @@ class ImageFiles:
             codes = self.codes(name)
             alike &= codes[rows] == codes[others]
         return alike
+
+    def lowest(self, layers: int) -> ImageFiles:
+        """The entries of its lowest layers, as if there were no others.
+
+        Raises
+        ------
+        ArgumentTypeError
+            It has not so many.
+        """
+        count = len(self.starts) - 1
+        if not isinstance(layers, int) or not 0 <= layers <= count:
+            raise ArgumentTypeError(
+                f"The image has {count} layers, not {layers!r:.40}.",
+                argument="layers",
+                hint=f"Give a number from 0 to {count}.",
+            )
+        starts = self.starts[: layers + 1]
+        return ImageFiles(self.entries.slice(0, int(starts[-1])), starts, self.hashed)
 
     def codes(self, name: str) -> Rows:
         """Numbers that are equal where a column is."""

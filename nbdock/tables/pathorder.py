@@ -67,6 +67,53 @@ class PathOrder:
     def _key(self, number: int) -> bytes:
         return self._text[self._offsets[number] : self._offsets[number + 1]]
 
+    @functools.cached_property
+    def depths(self) -> npt.NDArray[np.int64]:
+        """How deep each path is: 0 for the root, 1 for what is in it."""
+        before = np.searchsorted(np.flatnonzero(self._data == 0), self._offsets)
+        return np.diff(before) + (np.diff(self._offsets) > 0)
+
+    def path(self, number: int) -> bytes:
+        """The path that has a number."""
+        return self._key(number).replace(_SEPARATOR, b"/")
+
+    def find(self, path: bytes) -> int | None:
+        """The number of a path; None if it is not among them."""
+        key = path.replace(b"/", _SEPARATOR)
+        low, high = 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            if self._key(middle) < key:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < self.count and self._key(low) == key else None
+
+    def paths(self) -> pa.LargeBinaryArray:
+        """All paths, by number."""
+        import pyarrow as pa
+
+        data = self._data.copy()
+        data[data == 0] = ord("/")
+        buffers = [None, pa.py_buffer(self._offsets), pa.py_buffer(data)]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), self.count, buffers)
+
+    def names(self, parents: npt.NDArray[np.int64]) -> pa.LargeBinaryArray:
+        """The last part of each path, by number, given the number of the path above each."""
+        import pyarrow as pa
+
+        lengths = np.diff(self._offsets)
+        skipped = np.where(parents >= 0, lengths[parents] + (lengths[parents] > 0), 0)
+        steps = np.zeros(len(self._data) + 1, np.int8)
+        begin = self._offsets[:-1] + skipped
+        some = begin < self._offsets[1:]
+        np.add.at(steps, begin[some], 1)
+        np.add.at(steps, self._offsets[1:][some], -1)
+        data = self._data[np.cumsum(steps[:-1], dtype=np.int8) > 0]
+        ends = np.concatenate([[0], np.cumsum(lengths - skipped)])
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), self.count, buffers)
+
     def with_others_below(self, among: npt.NDArray[np.bool_]) -> list[int]:
         """The numbers, of those that are true in `among`, that have other paths below them."""
         if self.count < 2:

@@ -25,7 +25,7 @@ from nbdock.packages import Closure, Package, Progress
 from nbdock.tables.imagefiles import ImageFiles, read_files
 from nbdock.tables.layerindex import StoredLayer, open_layers
 
-__all__ = ["MANAGERS", "FoundPackage", "Record", "Told", "found_packages", "in_force"]
+__all__ = ["MANAGERS", "FoundPackage", "Record", "Told", "found_packages", "in_force", "records_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def found_packages(
     from nbdock.tables import apkdb, dpkgdb, nixpaths, pythondists, rpmdb
 
     files = read_files(image, hashes=False, progress=progress)
-    records = list(_records(image, files))
+    records = list(records_of(image, files))
     found: dict[str, Told] = {}
     layers: dict[str, int] = {}
     readers: tuple[Callable[[Iterable[Record]], Iterator[tuple[Told, int]]], ...] = (
@@ -123,7 +123,7 @@ def found_packages(
     return _closure(found.values()), layers
 
 
-def _records(image: Image, files: ImageFiles) -> Iterator[Record]:
+def records_of(image: Image, files: ImageFiles) -> Iterator[Record]:
     """What was kept of all layers, the lowest first."""
     layers = [StoredLayer.of(image.store, layer) for layer in image.layers]
     tables = open_layers(layers, hashes=False, columns=("path", "content"))

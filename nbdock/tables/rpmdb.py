@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from nbdock.tables.records import Record, Told, in_force
 from nbdock.tables.sqlitedata import rows_of
 
-__all__ = ["parse", "read"]
+__all__ = ["owned", "parse", "read"]
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def parse(data: bytes) -> Iterator[Told]:
             f"{epoch[0]}:{version}" if epoch else version,
             int(sizes[0]),
             needs=tuple((need,) for need in needs if not need.startswith("rpmlib(")),
-            provides=(*map(str, tags.get(_PROVIDES, ())), *_files(tags)),
+            provides=(*map(str, tags.get(_PROVIDES, ())), *_programs(tags)),
             architecture=_text(tags, _ARCH),
         )
 
@@ -100,11 +100,22 @@ def _text(tags: Tags, tag: int) -> str:
 
 
 def _files(tags: Tags) -> Iterator[str]:
-    """Programs: what packages name by path when they need it."""
+    """The files of a package."""
     directories = tags.get(_DIR_NAMES, ())
     places = zip(tags.get(_BASE_NAMES, ()), tags.get(_DIR_INDEXES, ()), strict=False)
     for name, place in places:
         if isinstance(place, int) and place < len(directories):
-            directory = str(directories[place])
-            if directory.endswith("bin/"):
-                yield f"{directory}{name}"
+            yield f"{directories[place]}{name}"
+
+
+def _programs(tags: Tags) -> Iterator[str]:
+    """What packages name by path when they need it."""
+    return (path for path in _files(tags) if path.rpartition("/")[0].endswith("bin"))
+
+
+def owned(data: bytes) -> Iterator[tuple[str, str]]:
+    """Each file of each package of a database, after the name of the package."""
+    for (header,) in rows_of(data, "Packages", ("blob",)):
+        if isinstance(header, bytes):
+            tags = _tags(header)
+            yield from ((_text(tags, _NAME), path) for path in _files(tags))

@@ -35,7 +35,7 @@ from nbdock.tables.subjects import Subject
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Efficiency", "efficiency", "waste_of", "waste_table"]
+__all__ = ["WASTE_REASONS", "Efficiency", "Waste", "efficiency", "waste_of", "waste_table"]
 
 WASTE_REASONS: Final = (*REASONS, "metadata only", "duplicate")
 _METADATA_ONLY, _DUPLICATE = len(REASONS), len(REASONS) + 1
@@ -129,7 +129,7 @@ def waste_table(
     Returns
     -------
     pandas.DataFrame
-        One row for each file, with the columns
+        One row for each file, indexed by its row in `file_table`, with the columns
 
         - ``path``: absolute,
         - ``layer``: position of the layer that holds it,
@@ -163,7 +163,7 @@ def waste_table(
             "by_layer": files.layer[by],
             "by_path": texts["by"],
         }
-    )
+    ).set_axis(pd.Index(rows), axis=0)
 
 
 @checked
