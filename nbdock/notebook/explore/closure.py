@@ -11,10 +11,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nbdock.calling import checked
 from nbdock.notebook.explore.closuremodel import ClosureModel, line_path
 from nbdock.notebook.explore.closurepicture import Mermaid, closure_mermaid, closure_svg
 from nbdock.notebook.explore.frontend import Explorer, Twin
+from nbdock.notebook.explore.naming import code_of
 from nbdock.notebook.views import Column, View, plural, share, shortened
+from nbdock.oci import Platform
+from nbdock.packages import Progress
+from nbdock.showing import watched_plain
 from nbdock.units import bytes_text
 
 if TYPE_CHECKING:
@@ -30,7 +35,15 @@ _DRAWN_IN_TWIN = 400
 """Of more packages a notebook keeps the table alone. Count."""
 
 
-def explore_closure(x: Any, *, code: str = "x", **options: Any) -> ClosureExplorer:
+@checked
+@watched_plain("Read")
+def explore_closure(
+    x: Any,
+    *,
+    platform: str | Platform | None = None,
+    tls_verify: bool = True,
+    progress: Progress | None = None,
+) -> ClosureExplorer:
     """Explore the dependencies of packages, or of those in an image.
 
     Packages are drawn in columns, what needs others left of what is needed; those that need each
@@ -40,10 +53,8 @@ def explore_closure(x: Any, *, code: str = "x", **options: Any) -> ClosureExplor
     ----------
     x
         A closure; packages, which are resolved; or an image: as for `closure_graph`.
-    code
-        How `x` is called in the Python that is shown.
-    **options
-        `platform`, `tls_verify`, `progress`: as for `closure_graph`.
+    platform, tls_verify, progress
+        As for `closure_graph`.
 
     Raises
     ------
@@ -59,7 +70,8 @@ def explore_closure(x: Any, *, code: str = "x", **options: Any) -> ClosureExplor
     >>> explorer.why("motd")
     ['motd']
     """
-    return ClosureExplorer(ClosureModel.of(x, **options), code=code)
+    model = ClosureModel.of(x, platform=platform, tls_verify=tls_verify, progress=progress)
+    return ClosureExplorer(model, code=code_of(x, "x"))
 
 
 class ClosureExplorer(Explorer):

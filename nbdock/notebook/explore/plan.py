@@ -12,12 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from nbdock import settings
+from nbdock.calling import checked
 from nbdock.errors import ArgumentError
 from nbdock.layering import LayerPlan
 from nbdock.notebook.explore.frontend import Explorer, Twin
-from nbdock.notebook.explore.planmodel import PlanModel
+from nbdock.notebook.explore.naming import code_of
+from nbdock.notebook.explore.planmodel import BY_HISTORY, PlanModel
 from nbdock.notebook.explore.planpicture import WIDTH, curve_svg, letter, plan_svg
 from nbdock.notebook.views import Column, View, plural, share, shortened
+from nbdock.packages import ChangeHistory, Progress
+from nbdock.showing import watched_plain
 from nbdock.units import bytes_text
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ BUDGETS: Final = (3, 5, 7, 10, 14, 20, 28, 40, 60, 100)
 _NAMES = 4
 
 
+@checked
+@watched_plain("Planned")
 def explore_plan(
     contents: Any,
     *,
@@ -38,7 +44,7 @@ def explore_plan(
     strategy: str | None = None,
     compare: Any = (),
     history: Any = None,
-    code: str = "contents",
+    progress: Progress | None = None,
 ) -> PlanExplorer:
     """Explore which packages would share a layer, by planner and limit; nothing is fetched or read.
 
@@ -81,15 +87,16 @@ def explore_plan(
     issue        0           2
     motd         0           5
     """
-    model = PlanModel.of(contents, compare=compare, history=history)
-    begin = strategy or ("history" if "history" in model.strategies and history else "popularity")
+    model = PlanModel.of(contents, compare=compare, history=history, progress=progress)
+    begin = strategy or ("popularity" if model.history is None else "history")
+    model.check(begin)
     return PlanExplorer(
         model,
         max_layers=max_layers,
         strategy=begin,
-        curve=pulled_by_layers(model) if model.history is not None else None,
-        code=code,
-        options=_history_code(history),
+        curve=None if model.history is None else pulled_by_layers(model),
+        code=code_of(contents, "contents"),
+        history_code=_history_code(history),
     )
 
 
@@ -109,13 +116,13 @@ class PlanExplorer(Explorer):
 
     def __init__(
         self, model: PlanModel, *, max_layers: int | None, strategy: str,
-        curve: pd.DataFrame | None = None, code: str = "contents", options: str = "",
+        curve: pd.DataFrame | None = None, code: str = "contents", history_code: str = "",
     ) -> None:  # fmt: skip
         super().__init__()
         self.model = model
         self.curve = curve
         self._code = code
-        self._options = options
+        self._history_code = history_code
         self._selected: list[int] = []
         limit = settings.current().max_layers_default if max_layers is None else max_layers
         self._strategy, self._max_layers = strategy, limit
@@ -167,19 +174,25 @@ class PlanExplorer(Explorer):
     def python(self) -> str:
         """The Python that gives the plan that is shown, or the packages that are selected."""
         chosen = f"max_layers={self._max_layers}, strategy={json.dumps(self._strategy)}"
-        if self._selected:
-            table = f"nbdock.explore_plan({self._code}, {chosen}{self._options}).table"
-            return f'{table}.query("layer in {self._selected}")'
-        if self._strategy == "history":
-            return f"nbdock.explore_plan({self._code}, {chosen}{self._options}).plan"
-        return f"await nbdock.plan_layers({self._code}, {chosen})"
+        by_history = self._strategy in BY_HISTORY
+        if not self._selected:
+            # By itself it reads the history that explore_plan(history=True) does.
+            if by_history and self._history_code:
+                chosen += f", history={self._history_code}"
+            return f"await nbdock.plan_layers({self._code}, {chosen})"
+        if by_history:
+            chosen += f", history={self._history_code or True}"
+        call = f"nbdock.explore_plan({self._code}, {chosen})"
+        return f'{call}.table.query("layer in {self._selected}")'
 
     @property
     def cell(self) -> str:
         """A cell that builds an image by the plan that is shown."""
+        by_history = self._strategy in BY_HISTORY
         return (
             f'%%buildLayeredImage\nname = "image";\ncontents = {self._code};\n'
             f"maxLayers = {self._max_layers};\nlayering = {json.dumps(self._strategy)};"
+            + (f"\nhistory = {self._history_code};" if by_history and self._history_code else "")
         )
 
     # What the view asks
@@ -299,10 +312,11 @@ def pulled_by_layers(model: PlanModel) -> pd.DataFrame:
 
 
 def _history_code(history: Any) -> str:
-    """How a history is given in the Python that is shown."""
-    if history is None or history is False:
+    """How a history is given in the Python that is shown; what is read by default is not given."""
+    if history is None or isinstance(history, bool):
         return ""
-    return f", history={True if history is True else 'history'}"
+    name = code_of(history, "history")
+    return name if isinstance(history, ChangeHistory) else f"nbdock.history_of({name})"
 
 
 def _few(names: Sequence[str]) -> str:

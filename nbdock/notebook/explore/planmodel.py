@@ -10,21 +10,31 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from nbdock.concurrency import run
 from nbdock.errors import ArgumentError, ArgumentTypeError, nearest
 from nbdock.images import Image, closure, contents_comment
-from nbdock.layering import LayerPlan, check_layer_limit, order_layers, planner_of, planners
-from nbdock.packages import ChangeHistory, Closure, Package
+from nbdock.layering import (
+    HistoryPlanner,
+    LayerPlan,
+    check_layer_limit,
+    chunked_plan,
+    label_of,
+    order_layers,
+    planners,
+)
+from nbdock.packages import ChangeHistory, Closure, Package, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Other", "PlanModel", "Sharing"]
+__all__ = ["BY_HISTORY", "Other", "PlanModel", "Sharing"]
 
-_Planner: TypeAlias = Callable[[Closure, int], object]
-_NEEDS_HISTORY = "history"
+Plan: TypeAlias = Callable[[Closure, int], LayerPlan]
+BY_HISTORY: Final = ("history", "chunked")
+"""The planners that look at when packages changed."""
+
 _SAME_AS_ANOTHER = "pipeline"
 """By itself this planner is the popularity contest."""
 
@@ -59,7 +69,7 @@ class Other:
         """Whether it has a package, in whichever layer."""
         if self.closure is not None:
             return package.key in self.packages
-        return bool(self.packages & {package.root, _told(package)})
+        return label_of(package) in self.packages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,17 +109,21 @@ class PlanModel:
         *,
         others: Sequence[Other] = (),
         history: ChangeHistory | None = None,
-        strategies: Mapping[str, _Planner] | None = None,
     ) -> None:
         self.closure = packages
         self.others = tuple(others)
         self.history = history
-        self.strategies: dict[str, _Planner] = dict(strategies or _strategies(history))
+        self.strategies = _strategies(history)
         self._plans: dict[tuple[int, str, int], LayerPlan] = {}
 
     @classmethod
     def of(
-        cls, contents: Any, *, compare: Any = (), history: Any = None, **options: Any
+        cls,
+        contents: Any,
+        *,
+        compare: Any = (),
+        history: Any = None,
+        progress: Progress | None = None,
     ) -> PlanModel:
         """Of contents, resolved, and of what they are compared with."""
         packages = _closure(contents)
@@ -117,15 +131,15 @@ class PlanModel:
         if history is not None and history is not False:
             from nbdock.tables import history_of
 
-            known = history_of(packages if history is True else history)
-        return cls(packages, others=_others(compare), history=known, **options)
+            known = history_of(packages if history is True else history, progress=progress)
+        return cls(packages, others=_others(compare), history=known)
 
     def check(self, strategy: str) -> None:
         """Refuse a planner that is not among those of this model."""
         if strategy not in self.strategies:
             close = nearest(str(strategy), self.strategies, count=1)
             hint = f"Did you mean {close[0]!r}?" if close else ""
-            if strategy == _NEEDS_HISTORY:
+            if strategy in BY_HISTORY:
                 hint = "Give history=True (of the packages themselves), or a history."
             raise ArgumentError(
                 f"There is no planner {strategy!r:.60} to explore.",
@@ -142,7 +156,7 @@ class PlanModel:
         room = check_layer_limit(max_layers)
         key = (who, strategy, room)
         if key not in self._plans:
-            made = planner_of(self.strategies[strategy])(packages, room)
+            made = self.strategies[strategy](packages, room)
             self._plans[key] = order_layers(made, packages.overrides)
         return self._plans[key]
 
@@ -220,17 +234,16 @@ class PlanModel:
         return self.history.rates(names=[p.name for p in self.closure.packages])
 
 
-def _strategies(history: ChangeHistory | None) -> dict[str, _Planner]:
-    """The planners by name, with those that go by a history if there is one."""
-    found: dict[str, _Planner] = {
+def _strategies(history: ChangeHistory | None) -> dict[str, Plan]:
+    """The planners by name; those that go by a history only if there is one."""
+    found: dict[str, Plan] = {
         name: planner
         for name, planner in planners().items()
-        if name not in (_NEEDS_HISTORY, _SAME_AS_ANOTHER)
+        if name not in (*BY_HISTORY, _SAME_AS_ANOTHER)
     }
     if history is not None:
-        from nbdock.layering import HistoryPlanner
-
-        found[_NEEDS_HISTORY] = HistoryPlanner(history)
+        found["history"] = HistoryPlanner(history)
+        found["chunked"] = functools.partial(chunked_plan, history=history)
     return found
 
 
@@ -259,8 +272,3 @@ def _others(compare: Any) -> list[Other]:
             asked = ", ".join(packages[key].name for key in packages.roots[:3])
             others.append(Other(name or asked or f"other {number + 1}", packages))
     return others
-
-
-def _told(package: Package) -> str:
-    """What the history of a layer calls a package that is not in a store."""
-    return f"{package.name}={package.version}" if package.version else package.name
