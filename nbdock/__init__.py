@@ -42,7 +42,13 @@ if TYPE_CHECKING:
     )
     from nbdock.jobs import Job
     from nbdock.layering import LayerPlan, planners
-    from nbdock.notebook.explore import explore
+    from nbdock.notebook.explore import (
+        closure_mermaid,
+        explore,
+        explore_closure,
+        explore_plan,
+        explore_sharing,
+    )
     from nbdock.packages import (
         Closure,
         Package,
@@ -94,6 +100,7 @@ __all__ = [
     "ca_certificates",
     "closure",
     "closure_graph",
+    "closure_mermaid",
     "compare_table",
     "concurrency",
     "configure",
@@ -102,6 +109,9 @@ __all__ = [
     "efficiency",
     "errors",
     "explore",
+    "explore_closure",
+    "explore_plan",
+    "explore_sharing",
     "export_image",
     "fake_nss",
     "file_table",
@@ -149,7 +159,9 @@ _ROOMS = {
         "sharing_table", "sharing_matrix", "compare_table", "reproducibility_table",
         "closure_graph", "registry_table", "index_table", "doctor",
     ),
-    "nbdock.notebook.explore": ("explore",),
+    "nbdock.notebook.explore": (
+        "explore", "explore_plan", "explore_sharing", "explore_closure", "closure_mermaid",
+    ),
     "nbdock.jobs": ("Job",),
     "nbdock.errors": ("NbdockError",),
     "nbdock.settings": ("configure",),

@@ -10,11 +10,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbdock.notebook.explore.closure import ClosureExplorer, explore_closure
+    from nbdock.notebook.explore.closurepicture import Mermaid, closure_mermaid
     from nbdock.notebook.explore.image import ImageExplorer, explore
+    from nbdock.notebook.explore.plan import PlanExplorer, explore_plan
+    from nbdock.notebook.explore.sharing import SharingExplorer, explore_sharing
 
-__all__ = ["ImageExplorer", "explore"]
+__all__ = [  # noqa: RUF022, in order of importance
+    "explore",
+    "explore_plan",
+    "explore_sharing",
+    "explore_closure",
+    "closure_mermaid",
+    "ImageExplorer",
+    "PlanExplorer",
+    "SharingExplorer",
+    "ClosureExplorer",
+    "Mermaid",
+]
 
-_MODULES = {"image": ("explore", "ImageExplorer")}
+_MODULES = {
+    "image": ("explore", "ImageExplorer"),
+    "plan": ("explore_plan", "PlanExplorer"),
+    "sharing": ("explore_sharing", "SharingExplorer"),
+    "closure": ("explore_closure", "ClosureExplorer"),
+    "closurepicture": ("closure_mermaid", "Mermaid"),
+}
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
