@@ -221,9 +221,9 @@ class PlanModel:
     def needed_by(self) -> Mapping[str, Sequence[str]]:
         """For each package's key the keys of those that need it directly."""
         found: dict[str, list[str]] = {p.key: [] for p in self.closure.packages}
-        for key, needs in self.closure.references.items():
-            for needed in needs:
-                found[needed].append(key)
+        for package in self.closure.packages:
+            for needed in self.closure.references.get(package.key, ()):
+                found[needed].append(package.key)
         return found
 
     @functools.cached_property

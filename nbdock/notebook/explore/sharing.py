@@ -169,6 +169,7 @@ class SharingExplorer(Explorer):
             "svg": sharing_svg(
                 names, shared, order=order[:_DRAWN], measure=measure,
                 width=float(question.get("width", 960)), titles=False,
+                is_live=True,
             ),
             "names": names, "short": without_prefix(names)[0], "shared": shared.tolist(),
             "order": order[:_DRAWN],

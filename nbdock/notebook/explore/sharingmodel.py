@@ -132,14 +132,16 @@ class SharingModel:
                 held.append(("both" if users > 1 else "missing") if there else "")
             else:
                 held.append(_HELD[there, needed])
-        kinds = pd.Categorical(held, pd.Index(["missing", "both", "kept"], dtype="str"))
-        found = things.assign(held=kinds)[np.array([bool(each) for each in held], bool)]
+        rows = [i for i, kind in enumerate(held) if kind]
+        kinds = pd.Categorical([held[i] for i in rows], pd.Index(_KINDS, dtype="str"))
+        found = things.iloc[rows].assign(held=kinds)
         first = ["held", *(name for name in things.columns)]
         return found[first].sort_values(
             ["held", "size_bytes"], ascending=[True, False], kind="stable"
         )
 
 
+_KINDS: Final = ("missing", "both", "kept")
 _HELD: Final = {
     (True, True): "both",
     (False, True): "missing",

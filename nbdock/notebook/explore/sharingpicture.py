@@ -37,6 +37,7 @@ def sharing_svg(
     measure: str = "missing",
     width: float = 960,
     titles: bool = True,
+    is_live: bool = False,
 ) -> str:
     """What a host that has one image (row) shares of another (column), or must pull.
 
@@ -50,6 +51,8 @@ def sharing_svg(
         ``"missing"`` or ``"shared"``.
     titles
         Whether cells say what they are under the mouse; a live view says it itself.
+    is_live
+        Whether cells carry their numbers, ``data-a`` and ``data-b``, for a script.
     """
     order = list(range(len(names))) if order is None else list(order)
     full = names
@@ -101,7 +104,7 @@ def sharing_svg(
             parts.append(
                 _cell(
                     labels + cell * across, y, cell, tall, ink, part, value, i == j,
-                    f'data-a="{i}" data-b="{j}"', title,
+                    f' data-a="{i}" data-b="{j}"' if is_live else "", title,
                 )
             )  # fmt: skip
         parts.append("</g>")
@@ -150,29 +153,29 @@ def _cell(
             f'font-size="10.5" fill="currentColor" pointer-events="none"{weight}>{told}</text>'
         )
     if width < _PERCENT_FROM:
-        # A square, of the same part of the cell.
+        # A square, of the same part of the cell; what the mouse hits is all of it.
         side = (width - 2 * gap) * (1.0 if is_own else part**0.5)
-        look = (
-            f'fill="{ink}" fill-opacity="{0.35 + 0.5 * part:.2f}"'
-            if not is_own
-            else 'fill="currentColor" fill-opacity=".18"'
-        )
+        look = f'fill="{ink}" fill-opacity="{0.35 + 0.5 * part:.2f}"'
+        if is_own:
+            look = 'fill="currentColor" fill-opacity=".18"'
         body = (
             f'<rect x="{x + (width - side) / 2:.1f}" y="{y + (height - side) / 2:.1f}" '
-            f'width="{side:.1f}" height="{side:.1f}" {look} pointer-events="none"/>'
+            f'width="{side:.1f}" height="{side:.1f}" {look}'
         )
+        if not data:
+            return f"{body}>{title}</rect>" if title else f"{body}/>"
         ground = (
-            f'<rect {data} x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
-            'fill="currentColor" fill-opacity=".04"'
+            f'<rect{data} x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+            f'fill="currentColor" fill-opacity=".04">{title}</rect>'
         )
-        return (f"{ground}>{title}</rect>" if title else f"{ground}/>") + body
+        return f'{ground}{body} pointer-events="none"/>'
     w, h = width - gap, height - gap
     look = (
         f'fill="{ink}" fill-opacity="{0.06 + 0.44 * part:.2f}"'
         if not is_own
         else 'fill="currentColor" fill-opacity=".1"'
     )
-    ground = f'<rect {data} x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" {look}'
+    ground = f'<rect{data} x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" {look}'
     bar = (
         ""
         if is_own
