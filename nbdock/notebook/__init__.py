@@ -17,6 +17,7 @@ from nbdock.errors import NbdockError
 from nbdock.jobs import Job, JobState
 from nbdock.notebook import completion, display, errors
 from nbdock.notebook.doctor import DoctorMagics
+from nbdock.notebook.exploremagics import ExploreMagics
 from nbdock.notebook.flags import TABLE_MAGICS
 from nbdock.notebook.magics import BuildMagics
 from nbdock.notebook.names import BUILDERS, default_apt
@@ -26,7 +27,7 @@ from nbdock.showing import show_calls
 
 __all__ = ["Job", "JobState", "load", "unload"]
 
-_MAGICS = (BuildMagics, TableMagics, DoctorMagics)
+_MAGICS = (BuildMagics, TableMagics, ExploreMagics, DoctorMagics)
 
 _given: WeakKeyDictionary[Any, dict[str, object]] = WeakKeyDictionary()
 """The names that each shell got; those it had already are not among them."""

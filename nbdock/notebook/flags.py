@@ -48,7 +48,7 @@ _UNFIT = {
 
 _RUN = "runAsRoot"
 _RUN_ARGUMENTS = ("name", "tag", "disk_size", "build_vm_memory_size")
-TABLE_MAGICS = ("layers", "files", "packages", "waste", "sharing", "compare")
+TABLE_MAGICS = ("layers", "files", "packages", "waste", "sharing", "compare", "explore")
 _PREFETCH = "prefetchImage"
 _PREFETCH_OPTIONS = (
     "image-name", "image-tag", "image-digest", "os", "arch", "variant", "final-image-name",
@@ -153,6 +153,9 @@ def _table_parser(magic: str) -> _Parser:
     elif magic == "sharing":
         parser.add_argument("--by", metavar="WHAT", help="layer, package or file")
         parser.add_argument("--measure", metavar="WHAT", help="a matrix: shared or missing")
+    elif magic == "explore":
+        for what in ("plan", "sharing", "closure"):
+            parser.add_argument(f"--{what}", action="store_const", const=what, dest="what")
     parser.add_argument("--platform", metavar="PLATFORM", help="such as linux/arm64")
     parser.add_argument("--no-tls-verify", action="store_false", dest="tls_verify")
     parser.add_argument("-o", "--output", metavar="NAME", default=None)

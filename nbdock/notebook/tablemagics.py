@@ -33,7 +33,7 @@ from nbdock.units import bytes_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TableMagics", "table_names"]
+__all__ = ["TableMagics", "image_values", "table_names"]
 
 _ONE: Final = (Image, ImageStream, Closure, Reference, str, os.PathLike)
 _SEVERAL: Final = (list, tuple, MergedImages)
@@ -151,14 +151,7 @@ class TableMagics(Magics):
         return self._made(function, flags, named if len(named) == 1 else [_together(named)])
 
     def _images(self, magic: str, words: Sequence[str], count: int = 0) -> list[_Named]:
-        named = [_named(word, self.shell.user_ns) for word in words]
-        if count == 2 and len(named) == 1 and named[0].is_several and len(named[0].value) == 2:
-            code = named[0].code
-            named = [_Named(v, f"{code}[{i}]") for i, v in enumerate(named[0].value)]
-        if count and (len(named) != count or any(each.is_several for each in named)):
-            wanted = "one image" if count == 1 else "two images"
-            raise UsageError(f"%{magic} takes {wanted}, not {' '.join(words)}.")
-        return [_built(each) for each in named]
+        return _images(magic, words, self.shell.user_ns, count)
 
     def _made(self, function: str, flags: TableFlags, images: Sequence[_Named]) -> pd.DataFrame:
         make: Callable[..., pd.DataFrame] = getattr(tables, function)
@@ -207,6 +200,25 @@ def _named(word: str, namespace: Mapping[str, object]) -> _Named:
                 f"For the image of that name in a registry, write docker://{word}"
             )
     return _Named(word, json.dumps(word, ensure_ascii=False))
+
+
+def image_values(magic: str, words: Sequence[str], shell: Any, count: int = 0) -> list[Any]:
+    """The images that words of a magic mean; `count` of them, or any number for 0."""
+    found = _images(magic, words, shell.user_ns, count)
+    return list(_together(found).value)
+
+
+def _images(
+    magic: str, words: Sequence[str], namespace: Mapping[str, object], count: int
+) -> list[_Named]:
+    named = [_named(word, namespace) for word in words]
+    if count == 2 and len(named) == 1 and named[0].is_several and len(named[0].value) == 2:
+        code = named[0].code
+        named = [_Named(v, f"{code}[{i}]") for i, v in enumerate(named[0].value)]
+    if count and (len(named) != count or any(each.is_several for each in named)):
+        wanted = "one image" if count == 1 else "two images"
+        raise UsageError(f"%{magic} takes {wanted}, not {' '.join(words)}.")
+    return [_built(each) for each in named]
 
 
 def table_names(namespace: Mapping[str, object]) -> list[str]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from nbdock import settings
+from nbdock.calling import checked
 from nbdock.errors import ArgumentTypeError
 from nbdock.images import Image
 from nbdock.notebook.display import content_name, layer_step
@@ -63,6 +64,7 @@ _PREVIEWS_KEPT = 32
 Question = Mapping[str, Any]
 
 
+@checked
 def explore(
     image: Image | Reference | str | os.PathLike[str],
     *,
@@ -406,7 +408,7 @@ class ImageExplorer(Explorer):
                 {
                     "key": ("" if tile.node < 0 else f"n{tile.node}" if tile.is_directory
                             else f"r{tile.row}"),
-                    "name": "" if tile.node < 0 else _text(tree.path(tile.node)).rpartition("/")[2],
+                    "name": _text(tile.name),
                     "box": [round(side, 2) for side in dataclasses.astuple(tile.box)],
                     "size": tile.size_bytes, "count": tile.count, "depth": tile.depth,
                     "directory": tile.is_directory, "parent": tile.is_parent,
@@ -484,7 +486,7 @@ def _text(path: bytes) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count:,} bytes" if count < 1000 else f"{bytes_text(count)} ({count:,} bytes)"
+    return f"{count:,} bytes" if count < 1000 else f"{bytes_text(count)} ({count:,})"
 
 
 def _permissions(mode: int) -> str:

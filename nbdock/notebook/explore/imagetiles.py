@@ -40,6 +40,9 @@ class Tile:
     ----------
     node, row
         What it stands for, as in `Items`; `OTHERS` for several of them put together.
+    name
+        Its path, from the box that it is in: of directories that hold nothing but one another
+        only the innermost has a box.
     box, size_bytes, count
         Where it is; bytes and entries that it stands for.
     depth
@@ -52,6 +55,7 @@ class Tile:
 
     node: int
     row: int
+    name: bytes
     box: Box
     size_bytes: int
     count: int
@@ -129,10 +133,13 @@ def _divided(
     for place in range(len(shown)):
         at, row = int(shown.nodes[place]), int(shown.rows[place])
         is_directory = bool(shown.is_directory[place])
+        if is_directory:
+            at = _innermost(tree, filter, at)
         rows = tree.below(filter, at) if is_directory else np.array([row])
+        name = tree.path(at)[len(tree.path(node)) :].lstrip(b"/")
         tiles.append(
             Tile(
-                at, row, box_of[place], sizes[place], int(shown.counts[place]), depth,
+                at, row, name, box_of[place], sizes[place], int(shown.counts[place]), depth,
                 is_directory, is_parent=False, shade=shade(rows),
             )
         )  # fmt: skip
@@ -140,8 +147,18 @@ def _divided(
         count = int(items.counts[items.sizes > 0].sum() - shown.counts.sum())
         tiles.append(
             Tile(
-                OTHERS, -1, box_of[len(shown)], left, count, depth,
+                OTHERS, -1, b"", box_of[len(shown)], left, count, depth,
                 is_directory=False, is_parent=False, shade=-1,
             )
         )  # fmt: skip
     return tiles
+
+
+def _innermost(tree: FileTree, filter: FileFilter, node: int) -> int:  # noqa: A002
+    """The directory that a directory comes down to, if it holds nothing but that."""
+    while True:
+        items = tree.contents(filter, node)
+        some = np.flatnonzero(items.sizes)
+        if len(some) != 1 or not items.is_directory[some[0]]:
+            return node
+        node = int(items.nodes[some[0]])

@@ -117,7 +117,7 @@ def _directory_rows(tree: FileTree) -> list[Sequence[str | Cell]]:
 def _largest(tree: FileTree) -> list[int]:
     """Directories beside each other that take the most room.
 
-    The largest is divided again and again; one stays whole if none of those in it takes a fifth of it.
+    The largest is divided again and again; one stays whole if none in it takes a fifth of it.
     """
     total = tree.size(_ALL)
     found: list[int] = []
@@ -184,7 +184,7 @@ def _draw(picture: Drawing, tile: Tile, tree: FileTree, shading: Shading) -> Non
         name, path = "", plural(tile.count, "smaller file")
     else:
         path = "/" + tree.path(tile.node).decode("utf-8", "backslashreplace")
-        name = path.rpartition("/")[2] + ("/" if tile.is_directory else "")
+        name = tile.name.decode("utf-8", "backslashreplace") + "/" * tile.is_directory
     where = f", {shading.name(tile.shade)}" if tile.shade >= 0 else ""
     gap = 0.5
     picture.rect(
