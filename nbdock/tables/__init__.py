@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbdock.tables.filefilters import CHANGES_SHOWN, FileFilter, quoted
     from nbdock.tables.files import file_table, table_of
     from nbdock.tables.filetrees import FileTree, Items
+    from nbdock.tables.fleets import Fleet, fleet_table
     from nbdock.tables.graphs import closure_graph
     from nbdock.tables.histories import history_of, history_table
     from nbdock.tables.imagefiles import read_files
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from nbdock.tables.replaying import replay
     from nbdock.tables.reproducing import reproducibility_table
     from nbdock.tables.sharing import sharing_matrix, sharing_table
+    from nbdock.tables.usage import usage_table
     from nbdock.tables.waste import Efficiency, efficiency, waste_table
 
 __all__ = [  # noqa: RUF022, in order of importance
@@ -45,8 +47,11 @@ __all__ = [  # noqa: RUF022, in order of importance
     "history_of",
     "history_table",
     "replay",
+    "fleet_table",
+    "Fleet",
     "registry_table",
     "index_table",
+    "usage_table",
     "doctor",
     "check_parts",
     "CheckedPart",
@@ -75,12 +80,14 @@ _MODULES = {
     "contents": ("first_bytes",),
     "owners": ("owners_of",),
     "packages": ("package_table",),
+    "usage": ("usage_table",),
     "waste": ("waste_table", "efficiency", "Efficiency"),
     "sharing": ("sharing_table", "sharing_matrix"),
     "comparing": ("compare_table",),
     "reproducing": ("reproducibility_table",),
     "graphs": ("closure_graph",),
     "histories": ("history_of", "history_table"),
+    "fleets": ("fleet_table", "Fleet"),
     "replaying": ("replay",),
     "registries": ("registry_table", "index_table"),
     "opening": ("open_image",),

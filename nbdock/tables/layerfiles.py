@@ -21,7 +21,7 @@ from nbdock.tables.layerentries import VERSION, schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["keep", "load"]
+__all__ = ["is_kept", "keep", "load"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,13 @@ def keep(store: BlobStore, name: Digest, table: pa.Table, *, hashes: bool) -> bo
         _log.warning("What is in the layer %s is not kept: %s", name, error)
         return False
     return True
+
+
+def is_kept(store: BlobStore, names: Iterable[Digest]) -> bool:
+    """Whether something is kept of a layer, with or without hashes; it may be damaged."""
+    return any(
+        _place(store, name, hashes=hashed).exists() for name in names for hashed in (True, False)
+    )
 
 
 def load(

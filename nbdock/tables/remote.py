@@ -124,7 +124,7 @@ class Registries:
         described = await self._each(
             "Looking tags up", references, self._client.describe, lenient=lenient
         )
-        read = functools.partial(self._read, platform=platform, lenient=lenient)
+        read = functools.partial(self.read, platform=platform, lenient=lenient)
         wanted = [
             None if descriptor is None else reference.with_tag(None).with_digest(descriptor.digest)
             for reference, descriptor in zip(references, described, strict=True)
@@ -155,10 +155,13 @@ class Registries:
             for descriptor, image in zip(listed, found, strict=True)
         ]
 
-    async def _read(
-        self, reference: Reference, *, platform: Platform | None, lenient: bool
+    async def read(
+        self, reference: Reference, *, platform: Platform | None = None, lenient: bool = False
     ) -> RemoteImage:
-        """What the registry says of the manifest or index with the reference's digest."""
+        """What the registry says of the manifest or index with the reference's digest.
+
+        Nothing is asked that the store has. Parameters and errors are those of `images`.
+        """
         top = await self._client.manifest(reference, store=self._store)
         if not isinstance(top.manifest, Index):
             return await self._image(top)
