@@ -10,6 +10,7 @@ nbdock.errors.ArgumentTypeError: max_layers must be a number, not a string: '3'
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -212,7 +213,7 @@ def to_name(name: object, tag: object) -> tuple[str, str | None]:
     return text, cast("str | None", tag)
 
 
-def _flatten(argument: str, value: object) -> Iterator[Package]:
+def _flatten(argument: str, value: object, place: str) -> Iterator[Package]:
     if value is None:
         return
     if isinstance(value, Package):
@@ -220,27 +221,53 @@ def _flatten(argument: str, value: object) -> Iterator[Package]:
     elif isinstance(value, str | os.PathLike):
         path = os.fspath(value)
         if not path:
-            raise ArgumentTypeError(
-                f"{argument_name(argument)} holds an empty path.", argument=argument
-            )
+            raise ArgumentTypeError(f"{place} is an empty path.", argument=argument)
         # "${pkgs.hello}" is the package itself, wherever its files are.
         meant = [package for package in context_packages(value) if str(package) == path]
-        yield from meant[:1] or [directory(cast("str", path))]
+        yield from meant[:1] or [_directory(argument, cast("str", path), place)]
     elif isinstance(value, Sequence):
-        for item in value:
-            yield from _flatten(argument, item)
+        for position, item in enumerate(value):
+            yield from _flatten(argument, item, f"{place}[{position}]")
     else:
+        shown = "" if callable(value) else f": {value!r:.60}"
         raise ArgumentTypeError(
-            f"{argument_name(argument)} takes packages and paths of directories, "
-            f"not {_type_name(value)}: {value!r:.60}",
+            f"{place} must be packages and paths of directories, not {_type_name(value)}{shown}",
             argument=argument,
-            hint='For example [ apt.redis-server ], or nbdock.directory("site").',
+            hint=f"For example [ {_package('redis-server')} ], or the path of a directory.",
         )
+
+
+def _directory(argument: str, path: str, place: str) -> Package:
+    try:
+        return directory(path)
+    except ArgumentTypeError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and _PACKAGE_NAME.fullmatch(path):
+            raise ArgumentTypeError(
+                f"{place} is a text, and so the path of a directory, and there is no directory "
+                f"{path!r} in {os.getcwd()!r}.",
+                argument=argument,
+                hint=f"The package is written without quotes: {_package(path)}"
+                if is_called_by_cell() else f"The package is {_package(path)}",
+            ) from error  # fmt: skip
+        raise ArgumentTypeError(
+            f"{place}: {error.message}", argument=argument, hint=error.hint
+        ) from error
+
+
+_PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+
+
+def _package(name: str) -> str:
+    """How a package of the machine's own sources is written."""
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_'-]*", name)
+    return f"apt.{name if plain else json.dumps(name)}" if is_called_by_cell() else (
+        f'nbdock.apt()["{name}"]'
+    )  # fmt: skip
 
 
 def to_packages(argument: str, value: object) -> tuple[Package, ...]:
     """What ``contents`` may be, as packages: one, a list (nested too), paths of directories."""
-    return tuple(_flatten(argument, value))
+    return tuple(_flatten(argument, value, argument_name(argument)))
 
 
 def context_packages(value: object) -> Iterator[Package]:

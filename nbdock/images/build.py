@@ -391,5 +391,5 @@ async def build_image(
         # What was asked for comes first: people see the beginning of a long list.
         told = dict.fromkeys([*roots, *closure.packages, *left])
         made = [MadeLayer(record, contents_comment([p for p in told if p.root not in below]))]
-        plan = LayerPlan((closure.packages,), 1, "single")
+        plan = LayerPlan((closure.asked_first,), 1, "single")
         return await in_worker(assemble, request, base, made, plan, closure)

@@ -35,13 +35,13 @@ from typing import Any
 
 from nbdock.calling import checked, renamed
 from nbdock.concurrency import in_stoppable_worker, in_worker
-from nbdock.content import BlobStore
+from nbdock.content import BlobStore, codec_of_name
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import Entry, EntryKind, TarWriter, Tree, overlay, read_tar
 from nbdock.images.arguments import expect, expect_mib
 from nbdock.images.base import base_image
 from nbdock.images.image import Image
-from nbdock.images.saving import written_whole
+from nbdock.images.saving import check_destination, written_whole
 from nbdock.images.tree import image_tree
 from nbdock.packages import Progress
 from nbdock.showing import watched
@@ -99,12 +99,20 @@ class RootFilesystem:
 
         Raises
         ------
+        ArgumentTypeError
+            The name's ending stands for another format.
         ContentError
             The place cannot be written to.
         StorageFullError
             No room; an existing file is as it was.
         """
-        place = Path(path if path is not None else f"{self.name}.tar")
+        place = check_destination(path if path is not None else f"{self.name}.tar")
+        if codec_of_name(place.name) != "none":
+            raise ArgumentTypeError(
+                f"A root file system is saved as a tar, uncompressed, and not as {place.name!r}.",
+                argument="path",
+                hint="Choose a name that ends in .tar.",
+            )
         async with written_whole(place) as (place, temporary):
             stop = threading.Event()
             await in_stoppable_worker(stop, self._write, temporary, stop, progress)

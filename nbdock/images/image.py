@@ -250,7 +250,7 @@ class Image:
 
     def _archive_name(self) -> str:
         """What dockerTools calls the archive of an image of this name."""
-        from nbdock.images.saving import ARCHIVE_SUFFIXES
+        from nbdock.images.saveformats import ARCHIVE_SUFFIXES
 
         suffix = ARCHIVE_SUFFIXES[str(self.arguments.get("compressor", "gz"))]
         return f"docker-image-{self.name.rpartition('/')[2] or self.id.hex}{suffix}"

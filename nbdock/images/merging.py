@@ -19,13 +19,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from nbdock.calling import checked
+from nbdock.calling import checked, is_called_by_cell
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore, detect
 from nbdock.errors import ArgumentTypeError
 from nbdock.images.base import base_image
 from nbdock.images.image import Image
 from nbdock.images.loading import load_images
+from nbdock.images.streaming import ImageStream
 from nbdock.packages import Progress
 from nbdock.showing import watched
 
@@ -88,7 +89,8 @@ class MergedImages:
         pathlib.Path
             The absolute path that was written.
         """
-        from nbdock.images.saving import ARCHIVE_SUFFIXES, save_images
+        from nbdock.images.saveformats import ARCHIVE_SUFFIXES
+        from nbdock.images.saving import save_images
 
         place = Path(
             path if path is not None else f"docker-images{ARCHIVE_SUFFIXES[self.compressor]}"
@@ -142,9 +144,9 @@ async def merge_images(
     """
     if isinstance(images, str | os.PathLike) or not isinstance(images, Sequence):
         raise ArgumentTypeError(
-            f"mergeImages takes a list of images, not a {type(images).__name__}.",
+            f"A list of images is needed, not {images!r:.60}.",
             argument="images",
-            hint="For example [ redis bash ], or nbdock.merge_images([redis, bash]).",
+            hint=_example(),
         )
     store = store or BlobStore.default()
     found: list[Image] = []
@@ -162,19 +164,30 @@ async def merge_images(
             found.append(await _of_store(source, store))
             compressor = str(getattr(source, "arguments", {}).get("compressor", "gz"))
     if not found:
-        raise ArgumentTypeError(
-            "mergeImages is given no image.", argument="images", hint="For example [ redis bash ]."
-        )
+        raise ArgumentTypeError("No image is given to merge.", argument="images", hint=_example())
     _refuse_namesakes(found)
     return MergedImages(tuple(found), compressor)
 
 
+def _example() -> str:
+    if is_called_by_cell():
+        return "For example [ redis bash ], where a cell gave these names to images with -o."
+    return "For example nbdock.merge_images([redis, bash])."
+
+
 async def _of_store(source: object, store: BlobStore) -> Image:
+    if isinstance(source, ImageStream):
+        raise ArgumentTypeError(
+            f"Images and paths of archives can be merged, not a stream: {source!r:.60}.",
+            argument="images",
+            hint="A stream is built when it is asked for: image = await stream.build() makes the "
+            "image that can be merged; so does %%buildLayeredImage with the same text.",
+        )
     if not isinstance(source, Image):
         raise ArgumentTypeError(
-            f"mergeImages takes images and paths of archives, not {source!r:.60}.",
+            f"Images and paths of archives can be merged, not {source!r:.60}.",
             argument="images",
-            hint="For example [ redis bash ], where a cell gave these names to images with -o.",
+            hint=_example(),
         )
     return cast("Image", await base_image(source, store=store))
 

@@ -281,7 +281,8 @@ def _advice(commands: RootCommands, exit_code: int, output: str) -> str:
             "It finds the programs of the image, and those whose packages stand in its text, "
             "such as ${pkgs.coreutils}/bin/install."
         )
-    return "It runs as root, with set -e; nothing was added to the image."
+    how = "by the program of its first line" if commands.script[:2] == "#!" else "with set -e"
+    return f"It runs as root, {how}; nothing was added to the image."
 
 
 def entries_of(request: BuildRequest, records: Iterable[LayerRecord | None]) -> list[list[Entry]]:

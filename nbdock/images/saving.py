@@ -22,12 +22,10 @@ from nbdock.concurrency import gather_limited, in_stoppable_worker, in_worker
 from nbdock.content import (
     BlobStore,
     LayerCache,
-    codec_named,
-    codec_of_name,
     compressor,
     storage_error,
 )
-from nbdock.errors import ArgumentTypeError, ContentError, nearest
+from nbdock.errors import ContentError
 from nbdock.images import skopeoarchive
 from nbdock.images.archive import (
     RECORD_BYTES,
@@ -37,6 +35,7 @@ from nbdock.images.archive import (
     write_archive,
 )
 from nbdock.images.layerblobs import ensure_compressed, ensure_uncompressed
+from nbdock.images.saveformats import SaveFormat, choose_format, refuse_other_format
 from nbdock.oci import ArchiveManifest, Descriptor, Digest, Index, Manifest, MediaType
 from nbdock.packages import Progress
 
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from nbdock.images.image import Image, ImageLayer
 
 __all__ = [
-    "ARCHIVE_SUFFIXES",
     "check_destination",
     "docker_archive_members",
     "layer_member",
@@ -52,85 +50,6 @@ __all__ = [
     "skopeo_archive_members",
     "written_whole",
 ]
-
-ARCHIVE_SUFFIXES = {"none": ".tar", "gz": ".tar.gz", "zstd": ".tar.zst"}
-"""How the archive of a compressor's is called."""
-
-_FORMATS = ("docker-archive", "oci-archive", "oci")
-_FLAVORS = ("nbdock", "skopeo")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Choice:
-    format: str
-    compression: str | None
-    flavor: str = "nbdock"
-
-
-def _choose(
-    path: Path,
-    format: str | None,  # noqa: A002
-    compression: str | None,
-    flavor: str | None,
-) -> _Choice:
-    if flavor is not None and flavor not in _FLAVORS:
-        raise ArgumentTypeError(
-            f"There is no flavor {flavor!r} of archives.",
-            argument="flavor",
-            hint=f"Flavors: {', '.join(_FLAVORS)}.",
-        )
-    choice = _choose_format(path, format, compression)
-    if flavor == "skopeo":
-        if choice.format != "docker-archive":
-            raise ArgumentTypeError(
-                f"Skopeo's flavor is one of docker-archives, not of {choice.format}.",
-                argument="flavor",
-                hint='Give format="docker-archive", or a name that ends in ".tar".',
-            )
-        choice = dataclasses.replace(choice, flavor=flavor)
-    return choice
-
-
-def _choose_format(
-    path: Path,
-    format: str | None,  # noqa: A002
-    compression: str | None,
-) -> _Choice:
-    if format is not None and format not in _FORMATS:
-        close = nearest(format, _FORMATS, count=1)
-        raise ArgumentTypeError(
-            f"There is no image format {format!r}.",
-            argument="format",
-            hint=f"Did you mean {close[0]}?" if close else f"Formats: {', '.join(_FORMATS)}.",
-        )
-    asked = codec_named(compression) if compression is not None else None
-    if asked not in (None, "none", "gzip", "zstd"):
-        raise ArgumentTypeError(
-            f"An image is not compressed with {asked}.",
-            argument="compression",
-            hint='Compressions: "none", "gz", "zstd".',
-        )
-    if format is None:
-        if ".oci" in path.suffixes:
-            format = "oci-archive"  # noqa: A001
-        else:
-            format = "oci" if not path.suffix or path.is_dir() else "docker-archive"  # noqa: A001
-    by_suffix = codec_of_name(path.name)
-    if format == "docker-archive":
-        if asked and by_suffix != "none" and asked != by_suffix:
-            raise ArgumentTypeError(
-                f"compression is {compression!r}, but the name ends in {path.suffix!r}.",
-                argument="compression",
-                hint="Give one of the two, or let them agree.",
-            )
-        return _Choice(format, asked or by_suffix)
-    if by_suffix != "none":
-        raise ArgumentTypeError(
-            f"An OCI archive is not compressed as a whole: {path.name!r}.",
-            argument="path",
-            hint='Name it ".oci.tar" and give compression="gz": its layers are compressed.',
-        )
-    return _Choice(format, asked)
 
 
 async def save_images(
@@ -143,7 +62,7 @@ async def save_images(
     progress: Progress | None = None,
 ) -> Path:
     """Save images of one store as one archive (see `Image.save`); in skopeo's flavor only one."""
-    choice = _choose(path, format, compression, flavor)
+    choice = choose_format(path, format, compression, flavor)
     async with written_whole(path, layout=choice.format == "oci") as (place, temporary):
         if choice.format == "oci":
             await _write_layout(images, choice, temporary)
@@ -153,13 +72,22 @@ async def save_images(
 
 
 def check_destination(path: str | os.PathLike[str]) -> Path:
-    """The absolute path of what is to be saved, if there is a directory to save it in.
+    """The absolute path of what is to be saved, if it can be saved there.
+
+    Who builds first and saves then asks this before building.
 
     Raises
     ------
     ContentError
-        There is none. Who builds first and saves then asks this before building.
+        There is no directory to save it in.
+    ArgumentTypeError
+        Its ending stands for a format that images have not.
     """
+    refuse_other_format(Path(path))
+    return _place(path)
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
     path = Path(os.path.abspath(Path(path).expanduser()))
     if not path.parent.is_dir():
         raise ContentError(
@@ -184,7 +112,7 @@ async def written_whole(path: Path, *, layout: bool = False) -> AsyncIterator[tu
     ContentError, StorageFullError
         The place cannot be written to; also for an `OSError` of the block.
     """
-    path = check_destination(path)
+    path = _place(path)
     if not layout and path.is_dir():
         raise ContentError(f"{str(path)!r} is a directory.", path=str(path),
                            hint="Choose the name of a file in it.")  # fmt: skip
@@ -230,7 +158,7 @@ def _replace_directory(new: Path, path: Path) -> None:
 
 
 async def _write_file(
-    images: Sequence[Image], choice: _Choice, temporary: Path, progress: Progress | None
+    images: Sequence[Image], choice: SaveFormat, temporary: Path, progress: Progress | None
 ) -> None:
     store = images[0].store
     record_bytes = RECORD_BYTES
@@ -381,7 +309,7 @@ async def _oci_manifest(
     return manifest, data, Descriptor(own.media_type, own.digest, own.size_bytes)
 
 
-async def _write_layout(images: Sequence[Image], choice: _Choice, directory: Path) -> None:
+async def _write_layout(images: Sequence[Image], choice: SaveFormat, directory: Path) -> None:
     members = await oci_members(images, choice.compression)
     store = images[0].store
 

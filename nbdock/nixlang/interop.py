@@ -122,8 +122,20 @@ def attribute_of(subject: Any, name: str) -> Any:
         raise missing from problem
     raise Missing(
         f"{capital(describe(subject))} has no attribute {name!r}",
-        suggestion(name, _public_names(subject)),
+        _instead(subject, name) or suggestion(name, _public_names(subject)),
     )
+
+
+def _instead(subject: Any, attribute: str) -> str | None:
+    """What to write in place of an attribute of a function that is yet to be called."""
+    name = getattr(subject, "__name__", "")
+    if not inspect.isroutine(subject) or not name.isidentifier():
+        return None
+    if other := getattr(subject, "nix_attributes_of", ""):
+        return f"Write {other}.{attribute}: {name} is a function, which is called with arguments."
+    if getattr(subject, "nix_takes_keywords", False) is True:
+        return f"It is a function: call it, as in ({name} {{ }}).{attribute}."
+    return f"It is a function: call it in Python first, as in {name} = {name}()."
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:

@@ -79,7 +79,8 @@ def takes_keywords(function: _F) -> _F:
     """Mark a callable: a cell's `f { a = 1; }` calls ``f(a=1)``, not ``f({"a": 1})``.
 
     A marked callable may be called wherever a cell finds it; others only where a name, a dict or
-    a call gives them: a method or a function of a module could do anything.
+    a call gives them: a method or a function of a module could do anything. If people look for
+    attributes in it that something else has, its attribute ``nix_attributes_of`` names that.
 
     Examples
     --------

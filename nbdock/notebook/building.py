@@ -158,10 +158,7 @@ async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
     contents = [given.get("contents"), given.get("copy_to_root")]
     contents += context_packages(given.get("config"))
     if magic == "buildImage":
-        found = await closure(contents)
-        asked = [package for package in found.packages if package.key in found.roots]
-        # What was asked for comes first: people see the beginning of a long list.
-        return LayerPlan((tuple(dict.fromkeys([*asked, *found.packages])),), 1, "single")
+        return LayerPlan(((await closure(contents)).asked_first,), 1, "single")
     base = given.get("from_image")
     # How many layers an archive has is only known once it is read.
     base_layers = len(base.layers) if isinstance(base, Image) else 0

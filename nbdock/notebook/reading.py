@@ -136,10 +136,18 @@ class _LoadingNames(Mapping[str, object]):
         if isinstance(value, PackageSet):
             return self._packages(value)
         if value is open_nixpkgs:
-            return takes_keywords(lambda **given: self._packages(open_nixpkgs(**given)))
+            return self._nixpkgs()
         if name in FUNCTIONS and value is FUNCTIONS[name]:
             return self._function(name)
         return _in_cell(value)
+
+    def _nixpkgs(self) -> Callable[..., object]:
+        @takes_keywords
+        def nixpkgs(**given: object) -> object:
+            return self._packages(open_nixpkgs(**given))
+
+        nixpkgs.__dict__["nix_attributes_of"] = "pkgs"
+        return nixpkgs
 
     def _packages(self, packages: PackageSet) -> object:
         # What `pkgs.dockerTools` gives needs no package, so no index either.

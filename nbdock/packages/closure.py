@@ -54,6 +54,12 @@ class Closure:
         """The packages by their keys."""
         return {p.key: p for p in self.packages}
 
+    @property
+    def asked_first(self) -> tuple[Package, ...]:
+        """The packages, those that were asked for at the beginning, as people look for them."""
+        asked = (self.by_key[key] for key in self.roots if key in self.by_key)
+        return tuple({p.key: p for p in (*asked, *self.packages)}.values())
+
     @functools.cached_property
     def graph(self) -> nx.DiGraph[Package]:
         """The closure as a networkx graph: packages, and an edge to each direct dependency."""

@@ -147,7 +147,7 @@ async def test_arguments_are_checked(tmp_path: Path) -> None:
         await nbdock.merge_images(image)  # type: ignore[arg-type]
     with pytest.raises(ArgumentTypeError, match="list of images"):
         await nbdock.merge_images("one.tar")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentTypeError, match="no image"):
+    with pytest.raises(ArgumentTypeError, match="No image"):
         await nbdock.merge_images([])
     with pytest.raises(ArgumentTypeError, match="not None"):
         await nbdock.merge_images([image, None])  # type: ignore[list-item]

@@ -85,7 +85,7 @@ async def test_a_script_that_fails_leaves_no_image(nbdock_home: Path) -> None:
     script = "echo one\nls /missing\necho two\n"
     base = await nbdock.build_image("base", tag="1", contents=nbdock.text_file("a", "a"))
     blobs = set((nbdock_home / "blobs" / "sha256").iterdir())
-    with pytest.raises(CommandError, match="runAsRoot failed with exit code") as caught:
+    with pytest.raises(CommandError, match="run_as_root failed with exit code") as caught:
         await nbdock.build_image("it", from_image=base, run_as_root=script)
     error = caught.value
     assert error.exit_code != 0
@@ -108,7 +108,7 @@ async def test_what_cannot_be_run_is_said_before_a_machine_starts() -> None:
         bare.run()
     with pytest.raises(ArgumentTypeError, match="command must be"):
         bare.run([1])  # type: ignore[list-item]
-    with pytest.raises(ArgumentTypeError, match="runAsRoot must be"):
+    with pytest.raises(ArgumentTypeError, match="run_as_root must be"):
         await nbdock.build_image("it", run_as_root=["ls"])  # type: ignore[arg-type]
 
 
