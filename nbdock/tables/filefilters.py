@@ -16,7 +16,7 @@ from typing import Final
 __all__ = ["CHANGES_SHOWN", "FileFilter", "Pattern", "quoted"]
 
 CHANGES_SHOWN: Final = ("added", "modified", "unchanged", "deleted", "wasted")
-_GLOB = re.compile(r"[*?\[]")
+_GLOB = re.compile(r"[*?]|\[[^\]/]+\]")
 _CLASS = re.compile(r"\[(!|\^)?(\]?[^\]/]*)\]")
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 

@@ -367,7 +367,7 @@ class ImageExplorer(Explorer):
             ["owner", f"{owner}:{group} ({of.uid}:{of.gid})"],
         ]
         if of.mtime is not None:
-            facts.append(["changed", f"{of.mtime:%Y-%m-%d %H:%M:%S} UTC"])
+            facts.append(["time (UTC)", f"{of.mtime:%Y-%m-%d %H:%M:%S}"])
         if of.devices:
             facts.append(["device", "{}, {}".format(*of.devices)])
         if of.xattrs:
