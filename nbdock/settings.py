@@ -209,6 +209,9 @@ class Settings:
     partial_blob_max_age_s: float = 14 * 24 * 3600.0
     """How long the part of a blob that an interrupted pull left is kept for the next. Seconds."""
 
+    prune_grace_s: float = 24 * 3600.0
+    """What was used within this time is not pruned: somebody may be at work with it. Seconds."""
+
     vm_accelerator: str = "auto"
     """What executes virtual machines: ``kvm``, ``tcg``, or ``auto`` for what a measurement says.
     Text."""
@@ -287,6 +290,13 @@ class Settings:
                 raise ArgumentTypeError(
                     f"The setting {field.name} must be several texts, not {value!r}.",
                     argument=field.name,
+                )
+        for text in self.registry_mirrors:
+            if not all(part.strip() for part in text.partition("=")):
+                raise ArgumentTypeError(
+                    f"{text!r} in the setting registry_mirrors is not a mirror of a registry.",
+                    argument="registry_mirrors",
+                    hint="Write registry=mirror, for example docker.io=mirror.example/hub.",
                 )
 
     def __repr__(self) -> str:

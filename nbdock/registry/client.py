@@ -29,6 +29,7 @@ from nbdock.errors import (
     NbdockError,
     RegistryError,
     RepositoryNotFoundError,
+    TransportError,
     nearest,
 )
 from nbdock.oci import Descriptor, Digest, Index, Platform, Reference, parse_manifest
@@ -146,6 +147,9 @@ class RegistryClient:
         except RegistryError as error:
             if not is_missing(error):
                 raise
+            if isinstance(error.__cause__, TransportError):
+                told = f"There is no {asked} in the mirror of {asked.registry}."
+                raise _missing(ManifestNotFoundError, told, error, error.hint) from error
             raise await self._not_found(asked, error) from error
         index = None
         for _ in range(_MAX_NESTING):

@@ -141,6 +141,10 @@ class RegistryHost:
         try:
             return await self._knock(f"http{place}", retries=0)
         except ConnectionFailedError as no_http:
+            if is_this_machine(self.name) and _is_refused(no_http):
+                # Whoever listened for https would have it at this port too.
+                no_http.hint = "Is the registry running?"
+                raise
             try:
                 return await self._knock(f"https{place}", retries=0)
             except UntrustedCertificateError:
@@ -308,6 +312,14 @@ class RegistryHost:
                         hint="A registry does not send so much; is this one?",
                     ) from error
                 return Answer(body, response.headers, response.status, response.url)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether nobody listens there."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ConnectionRefusedError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 async def _read_up(response: Response) -> None:

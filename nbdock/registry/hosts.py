@@ -16,7 +16,7 @@ from nbdock.errors import (
     TransportError,
 )
 from nbdock.oci import Reference
-from nbdock.registry.answers import Warnings
+from nbdock.registry.answers import Warnings, is_missing
 from nbdock.registry.credentials import Credentials
 from nbdock.registry.destinations import Destinations
 from nbdock.registry.host import RegistryHost
@@ -75,6 +75,7 @@ class Hosts:
     async def first(self, reference: Reference, ask: Callable[[Repository], Awaitable[T]]) -> T:
         """Ask the mirrors, in their order, and the registry itself if none of them answers well."""
         said: list[str] = []
+        unknown: RegistryError | None = None
         for mirror in self._mirrors_of(reference.registry):
             try:
                 host = await self._host(mirror.registry, mirror)
@@ -83,9 +84,15 @@ class Hosts:
             except _MIRROR_FAULTS as error:
                 _log.info("The mirror %s of %s: %s", mirror.registry, reference.registry, error)
                 said.append(f"Its mirror {mirror.registry} said: {error.message}")
+                if unknown is None and isinstance(error, RegistryError) and is_missing(error):
+                    unknown = error
         try:
             return await ask(await self.repository(reference))
         except (RegistryError, TransportError) as error:
+            if unknown is not None and isinstance(error, TransportError):
+                # A network with a mirror is often one without a way to the registry.
+                unknown.hint = f"{reference.registry} itself could not be asked: {error.message}"
+                raise unknown from error
             error.hint = " ".join([*filter(None, [error.hint]), *said]) or None
             raise
 

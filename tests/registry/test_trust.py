@@ -24,10 +24,12 @@ from support.faulty_server import (
 )
 from support.registry import OCI_MANIFEST, Registry
 
+from nbdock import settings
 from nbdock.content import BlobStore
 from nbdock.errors import (
     ArgumentTypeError,
     ConnectionFailedError,
+    ManifestNotFoundError,
     RegistryError,
     TransportError,
     UntrustedCertificateError,
@@ -174,8 +176,10 @@ async def test_https_on_this_machine(tls_registry: WithAuthority) -> None:
 
 async def test_nobody_there() -> None:
     async with RegistryClient() as client:
-        with pytest.raises(ConnectionFailedError, match="cannot be reached"):
+        with pytest.raises(ConnectionFailedError, match="cannot be reached") as caught:
             await client.manifest(Reference.parse("127.0.0.1:1/a"))
+        # By another way than that of the retries, which would be waited for in vain.
+        assert caught.value.hint == "Is the registry running?"
         with pytest.raises(ConnectionFailedError):
             await client.manifest(Reference.parse("nowhere.invalid/a"))
 
@@ -208,6 +212,24 @@ def test_what_mirrors_are_called() -> None:
             Mirror.parse(bad)
     with pytest.raises(ArgumentTypeError, match="registry=mirror"):
         mirrors_of("docker.io", ["one.example"])
+
+
+@pytest.mark.parametrize("wrong", ["docker.io", "=one.example", "docker.io= "])
+def test_mirrors_that_say_of_nothing(wrong: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="registry=mirror"):
+        settings.configure(registry_mirrors=[wrong])
+    assert settings.current().registry_mirrors == ()
+
+
+async def test_what_a_mirror_lacks_when_the_registry_is_out_of_reach(fake: FaultyServer) -> None:
+    body = b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}'
+    fake.script("/v2/team/app/manifests/1", answer(404, body))
+    mirrors = {"127.0.0.1:1": [f"127.0.0.1:{fake.port}"]}
+    async with RegistryClient(mirrors=mirrors, credentials=Credentials.none()) as client:
+        with pytest.raises(ManifestNotFoundError, match="in the mirror of") as caught:
+            await client.manifest(Reference.parse("127.0.0.1:1/team/app:1"))
+    assert caught.value.codes == ("MANIFEST_UNKNOWN",)
+    assert "could not be asked" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("by_setting", [True, False])
