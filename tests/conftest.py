@@ -17,6 +17,8 @@ local_nix
 registry
     A real docker-registry on loopback, plain http, with deletion; once per worker: tests keep to
     repositories of their own names.
+configured
+    A function that changes settings for this test.
 clean_environment
     No variables but PATH and the few that name certificates and proxies.
 
@@ -28,8 +30,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psutil
@@ -37,6 +40,8 @@ import pytest
 from support import engine, guests, no_skips
 from support import nix as nix_support
 from support.registry import Registry, docker_registry
+
+from nbdock import settings
 
 SHARED = "NBDOCK_TEST_SHARED"
 
@@ -139,6 +144,18 @@ def apt_home(nbdock_home: Path, apt_files: Path) -> Path:
     for part in apt_files.iterdir():
         (nbdock_home / part.name).symlink_to(part)
     return nbdock_home
+
+
+@pytest.fixture
+def configured() -> Iterator[Callable[..., None]]:
+    changed: set[str] = set()
+
+    def configure(**changes: Any) -> None:
+        changed.update(changes)
+        settings.configure(**changes)
+
+    yield configure
+    settings.configure(**dict.fromkeys(changed))
 
 
 @pytest.fixture

@@ -212,10 +212,17 @@ def _matches(shell: Any, context: CompletionContext) -> SimpleMatcherResult:
     # A quoted name matches by what is in its quotes.
     found = sorted(name for name in known if name.replace('"', "").startswith(fragment))[:_MOST]
     return SimpleMatcherResult(
-        completions=[SimpleCompletion(text=name, type="nbdock") for name in found],
+        completions=[SimpleCompletion(text=name, type=_kind(name)) for name in found],
         matched_fragment=fragment,
         suppress=bool(found),
     )
+
+
+def _kind(name: str) -> str:
+    """What a front end writes beside an offer."""
+    if name.startswith("-"):
+        return "flag"
+    return "argument" if name.endswith(" = ") else "name"
 
 
 def _matcher(shell: Any) -> Any:

@@ -301,9 +301,8 @@ class Notebook:
 
     def run(self, source: str, *, fails: bool = False) -> Locator:
         """Run a new cell to its end; it must fail, or must not. Gives its output area."""
-        self.start(source)
+        output = self.start(source)
         self.wait()
-        output = self.output()
         errors = output.locator("[data-mime-type='application/vnd.jupyter.stderr']")
         if fails:
             expect(errors).to_be_visible()
