@@ -32,6 +32,8 @@ __all__ = ["DECODERS", "FedInput", "Input"]
 _log = logging.getLogger(__name__)
 
 _INPUT_BYTES = 64 << 10
+# What arrives together is decoded together: each step of Python costs as much as some 10 kB.
+_FED_INPUT_BYTES = 1 << 20
 _OUTPUT_BYTES = 1 << 20
 _FED_OUTPUT_BYTES = 256 << 10
 # zstd's own default (--long=27); xz -9 has 64 MiB.
@@ -79,7 +81,8 @@ class Input:
 
     def more(self) -> Generator[bytes, None, bytes]:
         """What `take` gives, after empty pieces as long as the input is open and has none."""
-        while not (data := self.take()) and self.is_open:
+        count = _FED_INPUT_BYTES if self.is_open else _INPUT_BYTES
+        while not (data := self.take(count)) and self.is_open:
             yield b""
         return data
 

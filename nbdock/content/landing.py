@@ -26,6 +26,9 @@ from nbdock.oci import Digest
 
 __all__ = ["landing"]
 
+_tidied: set[str] = set()
+"""Where this process has looked for what was left behind; once, for it looks at all files there."""
+
 
 @contextlib.asynccontextmanager
 async def landing(
@@ -50,7 +53,9 @@ async def landing(
         if store.has(digest, size_bytes):
             yield None
             return
-        _tidy(folder)
+        if folder not in _tidied:
+            _tidied.add(folder)
+            _tidy(folder)
         # Whole, but its process died before the blob had its name: to be verified once more.
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, f"{path}.part")

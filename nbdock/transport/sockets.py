@@ -27,8 +27,9 @@ __all__ = ["SocketBackend", "SocketStream"]
 
 T = TypeVar("T")
 
-_BUFFER_BYTES = 256 << 10
-"""Large enough for few calls, small enough to stay in a core's cache until it is written."""
+_BUFFER_BYTES = 1 << 20
+"""Large enough for few calls, each of which finds its code and data thrown out of the core's cache
+by the bytes; small enough to stay in a cache of all cores until it is written and hashed."""
 
 _TURN_BYTES = 4 << 20
 """After how much a worker goes on with the next transfer."""
@@ -138,14 +139,13 @@ class SocketStream(httpcore.AsyncNetworkStream):
         httpcore.ReadError, httpcore.ReadTimeout
             The connection broke, or was silent for `timeout_s`.
         """
-        if first:
-            await in_worker(write, memoryview(first))
-            count_bytes -= len(first)
-            yield len(first)
-        buffer = memoryview(bytearray(min(_BUFFER_BYTES, count_bytes)))
+        buffer = memoryview(bytearray(max(min(_BUFFER_BYTES, count_bytes), len(first))))
+        buffer[: len(first)] = first
+        held = len(first)
         while count_bytes:
-            most = min(count_bytes, _TURN_BYTES)
-            came, must_wait = await in_worker(self._receive, write, most, buffer)
+            most = min(count_bytes, max(_TURN_BYTES, held))
+            came, must_wait = await in_worker(self._receive, write, most, buffer, held)
+            held = 0
             count_bytes -= came
             if came:
                 yield came
@@ -158,15 +158,22 @@ class SocketStream(httpcore.AsyncNetworkStream):
                     raise httpcore.ReadTimeout from error
 
     def _receive(
-        self, write: Callable[[memoryview], object], most_bytes: int, buffer: memoryview
+        self,
+        write: Callable[[memoryview], object],
+        most_bytes: int,
+        buffer: memoryview,
+        held_bytes: int,
     ) -> tuple[int, bool]:
         """Write what is there; how much it was, and whether it must be waited for more. Blocking.
 
-        Nothing without waiting is the end.
+        Nothing without waiting is the end. `held_bytes` of it are in the buffer.
         """
-        came = filled = 0
+        came = filled = held_bytes
         try:
             while came < most_bytes:
+                if filled == len(buffer):
+                    filled = 0
+                    write(buffer)
                 try:
                     space = buffer[filled : filled + most_bytes - came]
                     count = self._socket.recv_into(space)
@@ -178,9 +185,6 @@ class SocketStream(httpcore.AsyncNetworkStream):
                     return came, False
                 came += count
                 filled += count
-                if filled == len(buffer):
-                    filled = 0
-                    write(buffer)
             return came, False
         finally:
             if filled:
