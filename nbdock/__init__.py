@@ -32,8 +32,10 @@ if TYPE_CHECKING:
         export_image,
         load_image,
         merge_images,
+        plan_fleet,
         plan_layers,
         prefetch_image,
+        prune,
         pull_image,
         push_index,
         run_as_root,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
         stream_nix_shell_image,
     )
     from nbdock.jobs import Job
-    from nbdock.layering import LayerPlan, planners
+    from nbdock.layering import FleetPlan, HistoryPlanner, LayerPlan, planners
     from nbdock.notebook.explore import (
         closure_mermaid,
         explore,
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
         reproducibility_table,
         sharing_matrix,
         sharing_table,
+        usage_table,
         waste_table,
     )
 
@@ -86,6 +89,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Closure",
+    "FleetPlan",
+    "HistoryPlanner",
     "Image",
     "Job",
     "LayerPlan",
@@ -121,9 +126,11 @@ __all__ = [
     "merge_images",
     "nixpkgs",
     "package_table",
+    "plan_fleet",
     "plan_layers",
     "planners",
     "prefetch_image",
+    "prune",
     "pull_image",
     "push_index",
     "registry_table",
@@ -138,6 +145,7 @@ __all__ = [
     "stream_layered_image",
     "stream_nix_shell_image",
     "text_file",
+    "usage_table",
     "usr_bin_env",
     "waste_table",
 ]
@@ -146,18 +154,20 @@ _ROOMS = {
     "nbdock.images": (
         "build_image", "build_layered_image", "stream_layered_image", "build_nix_shell_image",
         "stream_nix_shell_image", "export_image", "merge_images", "load_image", "pull_image",
-        "run_as_root", "prefetch_image", "push_index", "closure", "plan_layers", "Image",
+        "run_as_root", "prefetch_image", "push_index", "closure", "plan_layers",
+        "plan_fleet", "Image",
+        "prune",
     ),
     "nbdock.packages": (
         "apt", "nixpkgs", "directory", "text_file", "script", "store_path",
         "Package", "PackageSet", "Closure",
         "shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates",
     ),
-    "nbdock.layering": ("LayerPlan", "planners"),
+    "nbdock.layering": ("LayerPlan", "planners", "HistoryPlanner", "FleetPlan"),
     "nbdock.tables": (
         "layer_table", "file_table", "package_table", "waste_table", "efficiency",
         "sharing_table", "sharing_matrix", "compare_table", "reproducibility_table",
-        "closure_graph", "registry_table", "index_table", "doctor",
+        "closure_graph", "registry_table", "index_table", "usage_table", "doctor",
     ),
     "nbdock.notebook.explore": (
         "explore", "explore_plan", "explore_sharing", "explore_closure", "closure_mermaid",

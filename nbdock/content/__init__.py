@@ -2,7 +2,9 @@
 
 from nbdock.content.cache import LayerCache, LayerRecord
 from nbdock.content.codecs import Codec, codec_named, codec_of_name, detect
+from nbdock.content.collecting import UnusedBlob, collect, unused_blobs
 from nbdock.content.compress import Compressor, compressor, default_level, encoder_version
+from nbdock.content.damage import BadBlob
 from nbdock.content.decompress import DecompressedStream, open_decompressed
 from nbdock.content.faults import storage_error
 from nbdock.content.index import StoredImage
@@ -10,7 +12,7 @@ from nbdock.content.landing import landing
 from nbdock.content.layercheck import LayerCheck
 from nbdock.content.lockfile import only_one, remove_unheld
 from nbdock.content.requirements import REQUIREMENTS
-from nbdock.content.store import BadBlob, BlobStore
+from nbdock.content.store import BlobStore
 from nbdock.content.temporary import TemporaryFile, sweep
 from nbdock.content.writer import BlobWriter, Written
 
@@ -23,6 +25,9 @@ __all__ = [  # noqa: RUF022  (in order of importance)
     "remove_unheld",
     "StoredImage",
     "BadBlob",
+    "unused_blobs",
+    "collect",
+    "UnusedBlob",
     "LayerCache",
     "LayerRecord",
     "LayerCheck",

@@ -166,6 +166,28 @@ class LayerCache:
         """Remember that the blob `digest` was decompressed, and what came was `diff_id`."""
         self.remember(_DIFF_ID, str(digest), str(diff_id).encode())
 
+    def forget_missing(self) -> int:
+        """Forget the layers and compressed forms whose blobs are gone; how many there were."""
+        rows = self._database.rows("SELECT key, diff_id FROM layers", ())
+        layers = [(key,) for key, diff_id in rows if not self._exists(diff_id)]
+        self._database.write("DELETE FROM layers WHERE key = ?", layers)
+        rows = self._database.rows(
+            "SELECT diff_id, algorithm, level, encoder, descriptor FROM compressed", ()
+        )
+        forms = [tuple(form) for *form, text in rows if not self._exists(_digest_in(text))]
+        self._database.write(
+            "DELETE FROM compressed "
+            "WHERE diff_id = ? AND algorithm = ? AND level = ? AND encoder = ?",
+            forms,
+        )
+        return len(layers) + len(forms)
+
+    def _exists(self, digest: object) -> bool:
+        # Not by `BlobStore.has`, which is asked by who wants to use a blob.
+        with contextlib.suppress(NbdockError, OSError):
+            return self._store.path_of(Digest.parse(str(digest))).exists()
+        return False
+
     # Small derived data
 
     def recall(self, kind: str, key: str) -> bytes | None:
@@ -209,6 +231,13 @@ class LayerCache:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _digest_in(descriptor: object) -> object:
+    try:
+        return json.loads(str(descriptor))["digest"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _level(algorithm: str, level: int | None) -> int:

@@ -83,7 +83,7 @@ class Database:
         """What a SELECT gives; nothing if there is no usable database."""
         return self._use(lambda db: db.execute(statement, values).fetchall(), [])
 
-    def write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+    def write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Do `statement` for every row, in one transaction, if the database can be written."""
 
         def insert(db: sqlite3.Connection) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 from nbdock.content.faults import storage_error
 from nbdock.content.temporary import TemporaryFile
-from nbdock.errors import InvalidReferenceError, NbdockError
+from nbdock.errors import ContentError, InvalidReferenceError, NbdockError
 from nbdock.oci import Descriptor, MediaType
 
 __all__ = ["ImageIndex", "StoredImage"]
@@ -54,7 +54,7 @@ class ImageIndex:
     def create(self) -> None:
         """Write an empty index if there is none."""
         if not os.path.exists(self._path):
-            with self._locked():
+            with self.locked():
                 if not os.path.exists(self._path):
                     self._write(_empty())
 
@@ -69,6 +69,29 @@ class ImageIndex:
                 except NbdockError as error:
                     _log.warning("%s: the entry %r is not valid: %s", self._path, name, error)
         return tuple(found.values())
+
+    def digests(self) -> set[str]:
+        """What the entries stand for, also those of other tools.
+
+        Raises
+        ------
+        ContentError
+            The index is damaged: what it named is not known.
+        """
+        document = self._parsed(self._bytes(), strict=True)
+        return {str(e.get("digest")) for e in document["manifests"] if isinstance(e, dict)}
+
+    def touch(self, path: str) -> bool:
+        """Note that a blob is used, which keeps it for a time; False if it is not there."""
+        try:
+            with self.locked(shared=True):
+                os.utime(path)
+        except FileNotFoundError:
+            return False
+        except (OSError, ContentError):
+            # A store that cannot be written: then nobody removes anything either.
+            pass
+        return True
 
     def get(self, name: str) -> Descriptor | None:
         """The descriptor that `name` stands for."""
@@ -105,7 +128,7 @@ class ImageIndex:
         document = self._parsed(before)
         if change(document["manifests"]) == document["manifests"]:
             return False
-        with self._locked():
+        with self.locked():
             data = self._bytes()
             # An empty list may be a damaged file's: parse again, to set that aside.
             if data != before or not document["manifests"]:
@@ -131,7 +154,9 @@ class ImageIndex:
         except OSError as error:
             raise storage_error(error, "read the index of images", self._path) from error
 
-    def _parsed(self, data: bytes | None, *, heal: bool = False) -> dict[str, Any]:
+    def _parsed(
+        self, data: bytes | None, *, heal: bool = False, strict: bool = False
+    ) -> dict[str, Any]:
         if data is None:
             return _empty()
         try:
@@ -141,6 +166,12 @@ class ImageIndex:
             if not isinstance(document, dict) or not isinstance(document.get("manifests"), list):
                 raise ValueError("it holds no list of manifests")
         except (ValueError, RecursionError) as error:
+            if strict:
+                raise ContentError(
+                    f"{self._path} is damaged ({error}); which images there are is not known.",
+                    path=self._path,
+                    hint="Build or pull an image: the damaged file is then set aside.",
+                ) from error
             if heal:
                 self._set_aside(error)
             else:
@@ -166,14 +197,21 @@ class ImageIndex:
             raise storage_error(error, "write the index of images", self._path) from error
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self, *, shared: bool = False) -> Iterator[None]:
+        """Keep all others from changing what images there are; with `shared` only from collecting.
+
+        Raises
+        ------
+        ContentError
+            The place cannot be written.
+        """
         try:
             fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise storage_error(error, "change the index of images", self._lock_path) from error
         try:
             # Held for milliseconds, by whoever holds it; the kernel frees it if that process dies.
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)

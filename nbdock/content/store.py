@@ -23,16 +23,17 @@ documents (`add`) and the index are synced, and reading a document checks its di
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from nbdock import settings
 from nbdock.content.copying import copy_between
+from nbdock.content.damage import BadBlob, problem_of
 from nbdock.content.faults import is_read_only, storage_error
 from nbdock.content.index import ImageIndex, StoredImage
 from nbdock.content.temporary import TemporaryFile, sweep
@@ -46,19 +47,9 @@ from nbdock.errors import (
 )
 from nbdock.oci import Descriptor, Digest
 
-__all__ = ["BadBlob", "BlobStore"]
+__all__ = ["BlobStore"]
 
 _LAYOUT_VERSION = "1.0.0"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class BadBlob:
-    """A file among the blobs that is not what its name says."""
-
-    path: Path
-    digest: Digest | None
-    """What the name says; None if it is not the name of a blob."""
-    problem: str
 
 
 class BlobStore:
@@ -86,6 +77,7 @@ class BlobStore:
         self._home = os.path.abspath(os.fspath(chosen))
         self._blobs = os.path.join(self._home, "blobs")
         self._temporary = os.path.join(self._home, "tmp")
+        self._fresh_s = current.prune_grace_s / 2
         self._index = ImageIndex(self._home, self._temporary, limit_bytes=current.json_limit_bytes)
         try:
             self._prepare()
@@ -137,12 +129,22 @@ class BlobStore:
         return Path(self._place(digest))
 
     def has(self, digest: Digest, size_bytes: int | None = None) -> bool:
-        """Whether the blob is here, and of that size; give the size wherever it is known."""
+        """Whether the blob is here, and of that size; give the size wherever it is known.
+
+        One that is here stays for `settings.prune_grace_s`, even if no image refers to it.
+        """
+        place = self._place(digest)
         try:
-            found = os.stat(self._place(digest))
+            found = os.stat(place)
         except OSError:
             return False
-        return stat.S_ISREG(found.st_mode) and (size_bytes is None or found.st_size == size_bytes)
+        if not stat.S_ISREG(found.st_mode) or size_bytes not in (None, found.st_size):
+            return False
+        return self._stays(place, found)
+
+    def _stays(self, place: str, found: os.stat_result) -> bool:
+        """Whether a blob that was there is; it is not collected soon."""
+        return time.time() - found.st_mtime < self._fresh_s or self._index.touch(place)
 
     def size_of(self, digest: Digest) -> int:
         """The blob's size in bytes.
@@ -166,9 +168,11 @@ class BlobStore:
             There is no such blob.
         """
         try:
-            return open(self._place(digest), "rb")
+            file = open(self._place(digest), "rb")  # noqa: SIM115 - the caller closes it
         except OSError as error:
             raise self._unreadable(error, digest) from error
+        self._stays(self._place(digest), os.fstat(file.fileno()))
+        return file
 
     def read(self, digest: Digest, *, limit_bytes: int | None = None) -> bytes:
         """The whole of a small blob, its digest checked.
@@ -297,7 +301,7 @@ class BlobStore:
         files: Iterable[tuple[Digest | None, str]]
         files = self._files() if digests is None else ((d, self._place(d)) for d in digests)
         for digest, path in files:
-            problem = _problem(digest, path)
+            problem = problem_of(digest, path)
             if problem:
                 yield BadBlob(Path(path), digest, problem)
 
@@ -374,22 +378,3 @@ def _listed(directory: str) -> list[str]:
         return sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _problem(digest: Digest | None, path: str) -> str:
-    if digest is None:
-        return "Its name is not a digest."
-    try:
-        hasher = digest.hasher()
-        with open(path, "rb", buffering=0) as file:
-            buffer = memoryview(bytearray(settings.current().io_buffer_bytes))
-            while count := file.readinto(buffer):
-                hasher.update(buffer[:count])
-    except InvalidDigestError as error:
-        return error.message
-    except FileNotFoundError:
-        return "It is missing."
-    except OSError as error:
-        return f"It cannot be read: {error.strerror}."
-    actual = Digest.of_hasher(hasher)
-    return "" if actual == digest else f"Its bytes are {actual}."

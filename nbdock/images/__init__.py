@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         nix_shell_arguments,
         stream_nix_shell_image,
     )
+    from nbdock.images.fleetplanning import plan_fleet
     from nbdock.images.planning import closure, plan_layers, to_planner
     from nbdock.images.prefetching import PrefetchedImage, prefetch_image
+    from nbdock.images.pruning import PruneReport, Usage, prune, usage
     from nbdock.images.pulling import pull_image
     from nbdock.images.pushing import push_index
     from nbdock.images.requirements import REQUIREMENTS
@@ -43,7 +45,9 @@ __all__ = [
     "MergedImages",
     "MultiPlatformImage",
     "PrefetchedImage",
+    "PruneReport",
     "RootFilesystem",
+    "Usage",
     "argument_names",
     "build_image",
     "build_layered_image",
@@ -58,14 +62,17 @@ __all__ = [
     "load_image",
     "merge_images",
     "nix_shell_arguments",
+    "plan_fleet",
     "plan_layers",
     "prefetch_image",
+    "prune",
     "pull_image",
     "push_index",
     "run_as_root",
     "stream_layered_image",
     "stream_nix_shell_image",
     "to_planner",
+    "usage",
 ]
 
 _MODULES = {
@@ -73,6 +80,7 @@ _MODULES = {
     "asroot": "run_as_root",
     "build": "build_image build_layered_image",
     "exporting": "RootFilesystem export_image",
+    "fleetplanning": "plan_fleet",
     "image": "Image ImageLayer layers_of",
     "layer": "contents_comment",
     "loading": "load_image",
@@ -81,6 +89,7 @@ _MODULES = {
     "nixshell": "build_nix_shell_image nix_shell_arguments stream_nix_shell_image",
     "planning": "closure plan_layers to_planner",
     "prefetching": "PrefetchedImage prefetch_image",
+    "pruning": "PruneReport Usage prune usage",
     "pulling": "pull_image",
     "pushing": "push_index",
     "requirements": "REQUIREMENTS",

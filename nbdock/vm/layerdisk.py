@@ -152,6 +152,8 @@ def _known(name: str) -> LayerDisk | None:
         for hides_all in (False, True):
             path = _path(name, form, hides_all=hides_all)
             if os.path.exists(path):
+                with contextlib.suppress(OSError):
+                    os.utime(path)  # what has not been used for long is pruned
                 return LayerDisk(path, form, os.path.getsize(path), hides_all)
     return None
 

@@ -56,7 +56,7 @@ async def test_a_process_that_is_killed_holds_nothing(tmp_path: Path) -> None:
 
         async def wait() -> None:
             async with only_one(str(path), "test"):
-                assert holder.returncode == -signal.SIGKILL
+                assert holder.wait(240) == -signal.SIGKILL
 
         waiting = asyncio.create_task(wait())
         done, _ = await asyncio.wait([waiting], timeout=0.1)
