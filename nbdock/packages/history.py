@@ -33,6 +33,12 @@ HALF_LIFE_DAYS = 365.0
 """After how long a change says half as much about the future. A package that is prepared for a
 release is uploaded often, and hardly ever once it is in one."""
 
+PRIOR_CHANGES = 0.5
+"""How much what is expected of a source counts, beside what was seen of it. Changes."""
+
+_MOST = 0.99
+"""The greatest chance that anything is given to change before the next rebuild."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ChangeHistory:
@@ -49,12 +55,16 @@ class ChangeHistory:
     start, end
         The time in which changes would have been seen: from the first day on, up to and without
         the last.
+    exposure
+        How likely sources were held to change before `start`, in relation to each other; 1 for
+        those that are not here.
     """
 
     changes: Mapping[str, tuple[dt.date, ...]]
     sources: Mapping[str, str]
     start: dt.date
     end: dt.date
+    exposure: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.end < self.start:
@@ -108,9 +118,9 @@ class ChangeHistory:
         """How likely each package is to change before the next rebuild.
 
         The share of rebuilds in which its source changed, a recent one counting more than an old
-        one (`HALF_LIFE_DAYS`), and drawn towards the mean of all sources: the less the sources
-        differ, and the shorter they were watched, the more. So what never changed while it was
-        watched may still change, and what changed once by chance is not taken for restless.
+        one (`HALF_LIFE_DAYS`), drawn towards what sources of its exposure did on average, as if
+        that had been seen until half a change (`PRIOR_CHANGES`). So what never changed while it
+        was watched may still change, and what changed once by chance is not taken for restless.
 
         Parameters
         ----------
@@ -146,12 +156,16 @@ class ChangeHistory:
                 if self.start <= day < self.end
             )
         seen = {source: math.fsum(weights[i] for i in at) for source, at in rebuilds.items()}
-        mean, strength = _beta(list(seen.values()), watched)
+        exposures = {source: self.exposure.get(source, 1.0) for source in seen}
+        # Half a change more than there was: a rate of zero would promise that nothing ever changes.
+        mean = (math.fsum(seen.values()) + PRIOR_CHANGES) / (
+            max(watched, 1.0) * max(math.fsum(exposures.values()), 1.0)
+        )
         rates = {
-            source: (mean * strength + changed) / (strength + watched)
+            source: _rate(changed, watched, mean * exposures[source])
             for source, changed in seen.items()
         }
-        return rates, mean
+        return rates, _rate(0.0, 0.0, mean)
 
     def _count(self, every_days: int) -> int:
         if every_days < 1:
@@ -161,17 +175,7 @@ class ChangeHistory:
         return -(-(self.end - self.start).days // every_days)
 
 
-def _beta(seen: list[float], watched: float) -> tuple[float, float]:
-    """The mean and the strength (in rebuilds) of the beta distribution that rates come from.
-
-    By moments: what sources differ beyond what chance alone would make them differ.
-    """
-    # Half a change among all sources: a rate of zero would promise that nothing ever changes.
-    total = max(1.0, len(seen) * watched)
-    mean = min((math.fsum(seen) + 0.5) / (total + 1.0), 0.99)
-    if watched <= 1.0 or len(seen) < 2:
-        return mean, 1.0
-    spread = math.fsum((changed / watched - mean) ** 2 for changed in seen) / (len(seen) - 1)
-    by_chance = mean * (1 - mean) / watched
-    between = max(spread - by_chance, by_chance / 100)
-    return mean, min(max(mean * (1 - mean) / between - 1, 0.5), 10 * watched)
+def _rate(changed: float, watched: float, expected: float) -> float:
+    """The mean of a gamma distribution: what was expected, and then what was seen."""
+    rate = (changed + PRIOR_CHANGES) / (watched + PRIOR_CHANGES / expected)
+    return min(rate, _MOST)
