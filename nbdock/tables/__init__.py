@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nbdock.tables.owners import owners_of
     from nbdock.tables.packages import package_table
     from nbdock.tables.registries import index_table, registry_table
-    from nbdock.tables.replaying import replay
+    from nbdock.tables.replaying import Advice, advise, replay
     from nbdock.tables.reproducing import reproducibility_table
     from nbdock.tables.sharing import sharing_matrix, sharing_table
     from nbdock.tables.usage import usage_table
@@ -47,6 +47,8 @@ __all__ = [  # noqa: RUF022, in order of importance
     "history_of",
     "history_table",
     "replay",
+    "advise",
+    "Advice",
     "fleet_table",
     "Fleet",
     "registry_table",
@@ -88,7 +90,7 @@ _MODULES = {
     "graphs": ("closure_graph",),
     "histories": ("history_of", "history_table"),
     "fleets": ("fleet_table", "Fleet"),
-    "replaying": ("replay",),
+    "replaying": ("replay", "advise", "Advice"),
     "registries": ("registry_table", "index_table"),
     "opening": ("open_image",),
     "marking": ("MARK",),

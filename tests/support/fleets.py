@@ -21,7 +21,7 @@ from pathlib import Path
 from support.plain_images import layer
 from support.registry import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 
-__all__ = ["FilledRegistry", "fill"]
+__all__ = ["FilledRegistry", "dpkg_layer", "fill"]
 
 REPOSITORY = "fleet/app"
 
@@ -121,3 +121,13 @@ def _put_blob(root: Path, data: bytes) -> str:
 def _link(path: Path, hex_digest: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"sha256:{hex_digest}")
+
+
+def dpkg_layer(**versions: str) -> bytes:
+    """Make a layer whose dpkg has these packages, each of a source of its own."""
+    stanzas = [
+        f"Package: {name}\nStatus: install ok installed\nVersion: {version}\n"
+        f"Source: {name}-source (1)\nInstalled-Size: 10\n"
+        for name, version in versions.items()
+    ]
+    return layer({"var/lib/dpkg/status": "\n".join(stanzas).encode()})
