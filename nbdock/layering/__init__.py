@@ -7,6 +7,7 @@ packages changed.
 
 from nbdock.layering.auto import ImageRoot, auto_plan
 from nbdock.layering.chunked import chunked_plan
+from nbdock.layering.fleet import FleetPlan, FleetPlanner, FleetRow, fleet_plan
 from nbdock.layering.history import HistoryPlanner, Previous, label_of
 from nbdock.layering.order import check_layer_limit, order_layers
 from nbdock.layering.pipeline import Pipeline
@@ -22,6 +23,10 @@ __all__ = [  # noqa: RUF022 - in order of importance
     "Strategy",
     "HistoryPlanner",
     "Previous",
+    "fleet_plan",
+    "FleetPlan",
+    "FleetPlanner",
+    "FleetRow",
     "popularity_plan",
     "auto_plan",
     "size_plan",

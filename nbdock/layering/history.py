@@ -30,7 +30,7 @@ from nbdock.layering.partition import Thing, best_partition, expected_cost
 from nbdock.layering.plan import LayerPlan
 from nbdock.packages import ChangeHistory, Closure, Package
 
-__all__ = ["ChangeModel", "HistoryPlanner", "Previous", "history_plan", "label_of"]
+__all__ = ["ChangeModel", "HistoryPlanner", "Previous", "history_plan", "label_of", "planned"]
 
 EVERY_DAYS = 7
 """How far apart rebuilds are that chances are for. Days."""
@@ -115,7 +115,7 @@ class HistoryPlanner:
         ]
         kept = self._kept(closure)
         if not kept:
-            layers = _planned(closure.packages, limit, model, pairs, ())
+            layers = planned(closure.packages, limit, model, pairs, ())
         else:
             layers = self._replanned(closure, limit, model, pairs, kept)
         ordered = sorted(
@@ -157,7 +157,7 @@ class HistoryPlanner:
             free = [p for p in closure.packages if p.key not in inside]
             if len(stay) + bool(free) > limit:
                 continue
-            layers = _planned(free, limit - len(stay), model, pairs, stay)
+            layers = planned(free, limit - len(stay), model, pairs, stay)
             there = {frozenset(layer) for layer in kept}
             pulled = [layer for layer in layers if frozenset(layer) not in there]
             total = horizon * model.cost(layers) + sum(p.size_bytes for la in pulled for p in la)
@@ -271,7 +271,7 @@ class ChangeModel:
         return list(found.values())
 
 
-def _planned(
+def planned(
     packages: Iterable[Package], limit: int, model: ChangeModel, pairs: _Pairs,
     stay: Sequence[tuple[Package, ...]],
 ) -> list[tuple[Package, ...]]:  # fmt: skip

@@ -27,6 +27,7 @@ from nbdock.calling import argument_name
 from nbdock.errors import ArgumentError, ArgumentTypeError, nearest
 from nbdock.layering.auto import auto_plan
 from nbdock.layering.chunked import chunked_plan
+from nbdock.layering.fleet import FleetPlanner
 from nbdock.layering.history import HistoryPlanner, history_plan
 from nbdock.layering.order import check_room
 from nbdock.layering.pipeline import Pipeline
@@ -173,7 +174,7 @@ def planner_of(strategy: object, *, argument: str = "strategy") -> _Plan:
             )
     if isinstance(strategy, str | os.PathLike | list | tuple):
         return Pipeline(strategy, argument=argument)
-    if isinstance(strategy, Planner | Pipeline | HistoryPlanner):
+    if isinstance(strategy, Planner | Pipeline | HistoryPlanner | FleetPlanner):
         return strategy
     if callable(strategy):
         return functools.partial(_checked, strategy, argument)
