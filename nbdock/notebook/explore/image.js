@@ -332,6 +332,8 @@ function fileTree(frame, model, start, state, question, { selected, searched, le
   let at = -1;
   let anchor = -1;
   let wanted = null; // a line to be selected when it comes
+  let isLoading = false;
+  let later = []; // what keys mean that were pressed before the lines came
   const chosen = new Set();
 
   const lineAt = (index) => {
@@ -359,13 +361,18 @@ function fileTree(frame, model, start, state, question, { selected, searched, le
       tellCount(answer);
       if (isNew) rows.setCount(total);
       else rows.redraw();
+      isLoading = false;
       if (wanted !== null && lineAt(wanted)) {
         const index = wanted;
         wanted = null;
         choose(index, {});
       }
+      for (const act of later.splice(0)) act();
     },
-    () => {},
+    () => {
+      isLoading = false;
+      later = [];
+    },
   );
   const need = (first, last) => {
     let from = Math.floor(first / PAGE);
@@ -477,6 +484,7 @@ function fileTree(frame, model, start, state, question, { selected, searched, le
     version++;
     pages = new Map();
     biggest = 1;
+    isLoading = true;
     if (!keepPlace) {
       total = 0;
       at = -1;
@@ -599,7 +607,11 @@ function fileTree(frame, model, start, state, question, { selected, searched, le
     page: () => rows.page(),
     move: (index, event) =>
       choose(index, { range: event.shiftKey, quiet: event.ctrlKey && !event.shiftKey }),
-    open: (key, event) => {
+    open: function open(key) {
+      if (isLoading) {
+        later.push(() => open(key));
+        return true;
+      }
       if (key === "Enter") return activate(at);
       if (key === " ") {
         choose(at, { add: true });
