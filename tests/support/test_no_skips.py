@@ -45,7 +45,7 @@ def test_skips_fail_in_ci(tmp_path: Path, ci: str, expected: dict[str, int]) -> 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "-c", "/dev/null",
          "--continue-on-collection-errors", "--rootdir", str(tmp_path), str(tmp_path)],
-        env=environment, capture_output=True, text=True, check=False, timeout=60,
+        env=environment, capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     closing = done.stdout.strip().splitlines()[-1]
     counts = {kind: int(count) for count, kind in re.findall(r"(\d+) ([a-z]+?)s?\b", closing)}
