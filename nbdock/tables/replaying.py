@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,15 @@ import numpy.typing as npt
 from nbdock.calling import checked
 from nbdock.errors import ArgumentError, ArgumentTypeError
 from nbdock.images import Contents
-from nbdock.layering import LayerPlan, Strategy, check_layer_limit, order_layers, planner_of
+from nbdock.layering import (
+    HistoryPlanner,
+    LayerPlan,
+    Strategy,
+    check_layer_limit,
+    chunked_plan,
+    order_layers,
+    planner_of,
+)
 from nbdock.packages import ChangeHistory, Closure, Progress
 from nbdock.showing import watched_plain
 from nbdock.tables.histories import history_of, to_closure, to_date
@@ -129,12 +138,12 @@ def replay(
 
 
 def planned(packages: Closure, planner: Strategy, budget: int, history: ChangeHistory) -> LayerPlan:
-    """The plan of a planner, with a history if it is the one that takes one."""
+    """The plan of a planner, with a history if it is one that takes one."""
     plan: Callable[[Closure, int], LayerPlan]
     if planner == "history":
-        from nbdock.layering import HistoryPlanner
-
         plan = HistoryPlanner(history)
+    elif planner == "chunked":
+        plan = functools.partial(chunked_plan, history=history)
     else:
         plan = planner_of(planner, argument="planners")
     return order_layers(plan(packages, budget), packages.overrides)
