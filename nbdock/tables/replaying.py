@@ -281,7 +281,9 @@ def advise(
 ) -> Advice:
     """How many layers to choose by history, and what that saves.
 
-    Of the budgets up to `max_layers`, the smallest that pulls hardly more than the largest (5%).
+    Of the budgets up to `max_layers`, the smallest that pulls hardly more than the largest (5%). It
+    is compared with `max_layers` by popularity; where there are no more packages than these, so
+    that popularity has nothing to choose, with as many.
 
     Parameters
     ----------
@@ -301,17 +303,19 @@ def advise(
     ArgumentError
         As `replay`.
     """
+    packages = to_closure(contents)
     room = check_layer_limit(max_layers, 0)
     budgets = sorted({min(budget, room) for budget in (*BUDGETS, room)})
     table = replay(
-        contents, history, planners=("popularity", "history"), budgets=budgets, split=split,
+        packages, history, planners=("popularity", "history"), budgets=budgets, split=split,
         every_days=every_days, progress=progress,
     )  # fmt: skip
     pulled = table["pulled_bytes"].groupby(["budget", "planner"], observed=True).sum().unstack()
     pulled = pulled[["popularity", "history", IDEAL]].rename_axis(columns=None)
     mine = pulled["history"]
     layers = int(mine.index[mine <= _HARDLY_MORE * mine.iloc[-1]][0])
-    by_popularity = float(pulled["popularity"].iloc[-1])
+    against = budgets[-1] if len(packages) > budgets[-1] else layers
+    by_popularity = float(pulled["popularity"][against])
     saved = 1 - float(mine[layers]) / by_popularity if by_popularity else 0.0
     days = table.index.get_level_values("rebuild").max() * every_days if len(table) else 0
-    return Advice(layers, budgets[-1], saved, int(days), pulled)
+    return Advice(layers, against, saved, int(days), pulled)

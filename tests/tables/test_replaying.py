@@ -113,7 +113,10 @@ def test_advice_says_how_many_layers_do() -> None:
     advice = advise(packages, history)
     assert str(advice) == repr(advice)
     assert "layers chosen by history pull" in str(advice)
-    assert advice.layers < advice.against_layers
+    assert advice.layers == advice.against_layers, "there are fewer packages than layers"
+    few = advise(packages, history, max_layers=21)
+    assert (few.layers, few.against_layers) == (5, 20)
+    assert str(few).startswith("5 layers chosen by history pull ")
     assert advice.table.columns.tolist() == ["popularity", "history", "ideal"]
     nothing = advise(packages, weeks(**{f"p{n}": [] for n in range(30)}))
     assert "nothing changed" in str(nothing)
