@@ -466,8 +466,9 @@ class ImageExplorer(Explorer):
         return number
 
     def _row(self, key: object) -> int:
-        number = int(str(key)[1:])
-        if not 0 <= number < len(self._tree.node_of):
+        text = str(key)
+        number = int(text[1:])
+        if text[0] != "r" or not 0 <= number < len(self._tree.node_of):
             raise ArgumentTypeError(f"There is no entry {key!r:.20}.", argument="key")
         return number
 
