@@ -275,6 +275,17 @@ def test_many_packages_are_small_and_quick() -> None:
     assert (time.thread_time() - begin) / 10 < 0.1
 
 
+def test_plans_are_made_ahead(contents) -> None:
+    explorer = explore_plan(contents)
+    shown = explorer.plan
+    answer = explorer.answer({"id": 1, "what": "ahead", "strategy": "auto", "max_layers": 7})
+    assert answer["answer"]["cpu_ms"] >= 0
+    assert explorer.plan is shown
+    ahead = explorer.model.plan("auto", 7)
+    picture(explorer, "auto", 7)
+    assert explorer.plan is ahead
+
+
 def test_letters_go_on_after_z() -> None:
     assert [letter(i) for i in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]
 

@@ -93,12 +93,21 @@ function questionsOf(model) {
   return open;
 }
 
+// More than once, each time later: while a front end gets its subshell, a message may be lost.
+const AGAIN_MS = 2000;
+const TIMES = 6;
+
 function ask(model, question) {
   const open = questionsOf(model);
   const id = freshId();
   return new Promise((resolve, reject) => {
     open.set(id, { resolve, reject });
-    model.send({ ...question, id });
+    const send = (wait, left) => {
+      if (!open.has(id)) return;
+      model.send({ ...question, id });
+      if (left > 1) setTimeout(send, wait, 2 * wait, left - 1);
+    };
+    send(AGAIN_MS, TIMES);
   });
 }
 

@@ -135,7 +135,9 @@ class Explorer:
     def _heard(self, _view: Any, message: Any, _buffers: Any) -> None:
         # In any thread; answering may take longer than a kernel should be kept.
         with self._lock:
-            self._questions.append(message)
+            # A view asks again what it was not answered; what waits here is answered once.
+            if message not in self._questions:
+                self._questions.append(message)
             if self._is_answering:
                 return
             self._is_answering = True

@@ -1,6 +1,9 @@
 // Plans of a closure: a slider, the planners, and the picture that Python draws of each plan.
 
 const EVERY_MS = 100; // not more pictures than ten a second
+// Plans that take longer are made ahead, the nearest limits first, while nobody moves the slider.
+const QUICK_MS = 25;
+const IDLE_MS = 400;
 
 function render({ model, el }) {
   const start = model.get("start");
@@ -59,6 +62,7 @@ function render({ model, el }) {
   let groups = [];
   let at = -1;
   const selected = new Set();
+  const made = new Map(); // for each planner, the limits whose plans Python has
 
   const code = () => {
     if (!answer) return frame.setCode(start.code);
@@ -99,6 +103,7 @@ function render({ model, el }) {
     facts.textContent = found.facts.slice(0, 4).join(" \u00b7 ");
     others.replaceChildren(...found.facts.slice(4).map((text) => element("div", { text: plain(text) })));
     others.hidden = found.facts.length <= 4;
+    madeBy(question.strategy).add(question.max_layers);
     picture.dataset.drawn = `${question.strategy} ${question.max_layers}`;
     mark();
     code();
@@ -109,10 +114,36 @@ function render({ model, el }) {
     draw,
     () => {},
   );
+  let idle = 0;
+  const madeBy = (strategy) => {
+    if (!made.has(strategy)) made.set(strategy, new Set());
+    return made.get(strategy);
+  };
+  const ahead = async () => {
+    const { strategy } = chosen;
+    const known = madeBy(strategy);
+    const here = Number(slider.value);
+    let next = 0;
+    for (let limit = start.least; limit <= start.most; limit++) {
+      const isNearer = !next || Math.abs(limit - here) < Math.abs(next - here);
+      if (!known.has(limit) && isNearer) next = limit;
+    }
+    if (!next) return;
+    known.add(next);
+    const found = await ask(model, { what: "ahead", strategy, max_layers: next }).catch(() => null);
+    if (!found || strategy !== chosen.strategy || !frame.root.isConnected) return;
+    if (found.cpu_ms >= QUICK_MS) later(0);
+  };
+  const later = (wait) => {
+    clearTimeout(idle);
+    idle = setTimeout(ahead, wait);
+  };
+
   let last = -Infinity;
   let timer = 0;
   const show = () => {
     clearTimeout(timer);
+    later(IDLE_MS);
     const wait = last + EVERY_MS - performance.now();
     if (wait > 0) {
       timer = setTimeout(show, wait);
@@ -332,6 +363,7 @@ function render({ model, el }) {
   resized.observe(picture);
   return () => {
     clearTimeout(timer);
+    clearTimeout(idle);
     resized.disconnect();
     frame.close();
   };
