@@ -278,13 +278,9 @@ class _Search:
                 if layer == here:
                     continue
                 more = self._more(n, layer) if shared else own
-                gain = (
-                    saved
-                    + cost[layer]
-                    - (size[layer] + bytes_ + extra) * (1.0 - exp(-weight[layer] - more))
-                )
-                if -gain < best:
-                    best, to = -gain, layer
+                after = (size[layer] + bytes_ + extra) * (1.0 - exp(-weight[layer] - more))
+                if after - cost[layer] - saved < best:
+                    best, to = after - cost[layer] - saved, layer
             self.evaluations += len(targets[here])
             if to >= 0:
                 self.move(n, to)
