@@ -27,7 +27,7 @@ from typing import IO, Any, Final, TypeVar
 
 from nbdock import settings
 from nbdock.concurrency import in_thread
-from nbdock.content import TemporaryFile, storage_error
+from nbdock.content import TemporaryFile
 from nbdock.errors import (
     GuestBootError,
     GuestProtocolError,
@@ -35,7 +35,6 @@ from nbdock.errors import (
     StorageFullError,
     VmError,
 )
-from nbdock.units import bytes_text
 from nbdock.vm.control import (
     HELLO,
     Exited,
@@ -51,6 +50,7 @@ from nbdock.vm.control import (
 from nbdock.vm.log import Log, keep_last
 from nbdock.vm.monitor import Disk, Monitor
 from nbdock.vm.qemu import MachineSpec, limit_qemu, start_qemu
+from nbdock.vm.reception import PIECE_BYTES, Reception
 from nbdock.vm.verdict import Death, judge, refusal
 
 __all__ = ["Machine", "State"]
@@ -58,7 +58,6 @@ __all__ = ["Machine", "State"]
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
-_PIECE_BYTES: Final = 1 << 18
 _CONTROL_LINE_BYTES: Final = 1000
 _CONTROL_LINES: Final = 16
 _CONSOLE_BYTES: Final = 16 << 10
@@ -270,7 +269,8 @@ class Machine:
         self._mark("exited")
         if exited.exit_code == 0 and tar is not None:
             self._reach(State.SENDING)
-            await self._receive(tar, tar_limit_bytes, left_s, late, on_sent or (lambda _: None))
+            reception = Reception(tar, tar_limit_bytes, on_sent or (lambda _: None))
+            await self._receive(reception, left_s, late)
             self._mark("sent")
         return exited
 
@@ -363,7 +363,7 @@ class Machine:
             # What the guest's programs said of it may not have been read yet.
             with contextlib.suppress(OSError):
                 for _ in range(_CONSOLE_PIECES):
-                    self._take_console(self._sockets["console"].recv(_PIECE_BYTES))
+                    self._take_console(self._sockets["console"].recv(PIECE_BYTES))
             raise refusal(message, console=self._console_text())
         if not isinstance(message, kind):
             raise GuestProtocolError(
@@ -373,54 +373,17 @@ class Machine:
         return message
 
     async def _receive(
-        self,
-        tar: TemporaryFile,
-        limit_bytes: int | None,
-        left_s: Callable[[], float],
-        late: Callable[[], VmError],
-        on_sent: Callable[[int], None],
+        self, reception: Reception, left_s: Callable[[], float], late: Callable[[], VmError]
     ) -> None:
         """Take what the guest sends until it says how much it was and all of that is here."""
-        setting = settings.current().vm_changes_limit_bytes
-        limit = setting if limit_bytes is None else min(setting, limit_bytes)
-        received = 0
-        more = asyncio.Event()
-
-        async def take() -> None:
-            nonlocal received
-            channel = self._sockets["data"]
-            while data := await asyncio.get_running_loop().sock_recv(channel, _PIECE_BYTES):
-                received += len(data)
-                if received > limit:
-                    raise GuestProtocolError(
-                        f"The guest sends more than {bytes_text(limit)}.",
-                        hint="The setting vm_changes_limit_bytes says how much it may be."
-                        if limit == setting
-                        else "That is more than its disk can hold: it does not do what it should.",
-                    )
-                try:
-                    await in_thread(tar.write, data)
-                except OSError as error:
-                    raise storage_error(error, "keep what a guest wrote", tar.path) from error
-                on_sent(received)
-                more.set()
-
-        async def all_of(size_bytes: int) -> None:
-            while received < size_bytes:
-                more.clear()
-                await more.wait()
-
-        taking = asyncio.create_task(self._guarded(take()))
+        taking = asyncio.create_task(self._guarded(reception.take(self._sockets["data"])))
         try:
             sent = await self._expect(Sent, left_s(), late)
-            await self._within(all_of(sent.size_bytes), left_s(), late)
+            await self._within(reception.wait_for(sent.size_bytes), left_s(), late)
         finally:
             taking.cancel()
             await asyncio.wait((taking,))
-        if received != sent.size_bytes:
-            raise GuestProtocolError(
-                f"The guest sent {received} bytes and says that it sent {sent.size_bytes}."
-            )
+        reception.check(sent.size_bytes)
 
     # What comes from QEMU and the guest
 
@@ -440,7 +403,7 @@ class Machine:
     async def _read(self, name: str, take: Callable[[bytes], None]) -> None:
         loop, channel = asyncio.get_running_loop(), self._sockets[name]
         with contextlib.suppress(ConnectionError):
-            while data := await loop.sock_recv(channel, _PIECE_BYTES):
+            while data := await loop.sock_recv(channel, PIECE_BYTES):
                 take(data)
 
     def _take_console(self, data: bytes) -> None:
@@ -485,7 +448,7 @@ class Machine:
             lambda: asyncio.StreamReaderProtocol(reader), stderr
         )
         try:
-            while data := await reader.read(_PIECE_BYTES):
+            while data := await reader.read(PIECE_BYTES):
                 keep_last(self._stderr, data, _CONSOLE_BYTES)
         finally:
             transport.close()

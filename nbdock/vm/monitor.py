@@ -63,7 +63,7 @@ class Monitor:
 
         try:
             await self._client.connect(channel)
-        except QMPError as error:
+        except (QMPError, AssertionError) as error:  # what it asserts, a QEMU can end just before
             raise ConnectionError(str(error)) from error
         finally:
             if self._client.runstate.name == "IDLE":

@@ -53,9 +53,13 @@ async def result_of(
         (b"f() {\n  true\n  ls /none\n}\ntrue\nf\ntouch /never", 1, 3, b"No such file"),
         (b"#!/bin/bash\nfalse\ntrue\nnonesuch\n", 127, 4, b"nonesuch: command not found"),
         (b"true\nif then", 2, 2, b"syntax error"),
+        (b"#!/bin/nosuch -x\ntrue", 127, None, b"/bin/nosuch: not found in the image"),
+        (b"#!/usr/bin/env nosuch\ntrue", 127, None, b"env: can't execute 'nosuch'"),
     ],
 )
-async def test_a_script_that_fails(script: bytes, exit_code: int, line: int, says: bytes) -> None:
+async def test_a_script_that_fails(
+    script: bytes, exit_code: int, line: int | None, says: bytes
+) -> None:
     result = await result_of(script, send="changes")
     assert (result.exit_code, result.failed_line) == (exit_code, line)
     assert says in result.output

@@ -84,6 +84,13 @@ if [ "$program" = script ]; then
         shift
         program="$hook $own_shell $* $tools/script"
         ;;
+      *)
+        [ "${first#*/env }" != "$first" ] || {
+          echo "$1: not found in the image, and the script's first line wants it" >&2
+          exit 127
+        }
+        program="$tools/bin/env $* $tools/script"
+        ;;
       esac
     fi
     ;;
