@@ -3,6 +3,8 @@
 import dataclasses
 from pathlib import Path
 
+from support.entries import file
+
 from nbdock.filetree import (
     BytesContent,
     Difference,
@@ -16,11 +18,6 @@ from nbdock.filetree import (
 )
 
 ADDED, REMOVED, CHANGED = DifferenceKind.ADDED, DifferenceKind.REMOVED, DifferenceKind.CHANGED
-
-
-def file(path: bytes, data: bytes = b"", mtime: int = 0) -> Entry:
-    content = BytesContent(data)
-    return Entry(path, EntryKind.FILE, size_bytes=len(data), mtime=mtime, content=content)
 
 
 def told(old: list[Entry], new: list[Entry], **options: object) -> list[tuple[object, ...]]:

@@ -12,10 +12,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from support.entries import file, folder
 
 from nbdock.errors import ArchiveError, UnsafePathError
 from nbdock.filetree import (
-    BytesContent,
     Entry,
     EntryKind,
     Tree,
@@ -26,14 +26,6 @@ from nbdock.filetree import (
     tar_bytes,
     whiteout_entry,
 )
-
-
-def file(path: bytes, data: bytes = b"", mode: int = 0o644) -> Entry:
-    return Entry(path, EntryKind.FILE, mode, size_bytes=len(data), content=BytesContent(data))
-
-
-def folder(path: bytes, mode: int = 0o755) -> Entry:
-    return Entry(path, EntryKind.DIRECTORY, mode)
 
 
 def link(path: bytes, target: bytes) -> Entry:

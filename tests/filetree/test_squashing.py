@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.entries import file
 
 from nbdock.errors import ArchiveError
 from nbdock.filetree import (
-    BytesContent,
     Entry,
     EntryKind,
     Tree,
@@ -23,10 +23,6 @@ from nbdock.filetree import (
     tar_bytes,
     whiteout_entry,
 )
-
-
-def file(path: bytes, data: bytes = b"", mode: int = 0o644) -> Entry:
-    return Entry(path, EntryKind.FILE, mode, size_bytes=len(data), content=BytesContent(data))
 
 
 def folder(path: bytes, mode: int = 0o755) -> Entry:

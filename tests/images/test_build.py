@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.entries import file, folder, symlink
 from support.machines import as_other_user
 
 import nbdock
@@ -31,7 +32,7 @@ from nbdock.errors import (
     UnknownArgumentError,
     UnsafePathError,
 )
-from nbdock.filetree import BytesContent, Entry, EntryKind
+from nbdock.filetree import Entry, EntryKind
 from nbdock.images import Image
 from nbdock.images.commands import run_commands
 from nbdock.packages import Package
@@ -66,20 +67,6 @@ class Made(Package):
     def entries(self) -> Iterator[Entry]:
         self.read += 1
         return iter(self._entries)
-
-
-def file(path: str, text: str = "x", **facts: object) -> Entry:
-    data = text.encode()
-    content = BytesContent(data)
-    return Entry(path.encode(), EntryKind.FILE, size_bytes=len(data), content=content, **facts)  # type: ignore[arg-type]
-
-
-def directory(path: str, **facts: object) -> Entry:
-    return Entry(path.encode(), EntryKind.DIRECTORY, **{"mode": 0o755, **facts})  # type: ignore[arg-type]
-
-
-def link(path: str, to: str) -> Entry:
-    return Entry(path.encode(), EntryKind.SYMLINK, mode=0o777, linkname=to.encode())
 
 
 # Names, tags, times
@@ -243,10 +230,10 @@ async def test_a_layer_whose_blob_is_gone_is_made_again() -> None:
 async def test_store_packages_are_linked_from_the_root(files: Look) -> None:
     root = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello"
     entries = [
-        directory(""),
-        directory("bin"),
+        folder(""),
+        folder("bin"),
         file("bin/hello", uid=7, mtime=99),
-        link("lib", "bin"),
+        symlink("lib", "bin"),
     ]
     image = await layered(contents=Made("hello", entries, root))
     found = files(image)
@@ -261,7 +248,7 @@ async def test_store_packages_are_linked_from_the_root(files: Look) -> None:
 
 async def test_store_layers_have_the_bytes_that_tarfile_streams(tmp_path: Path) -> None:
     root = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello"
-    package = Made("hello", [directory(""), file("f", "data")], root)
+    package = Made("hello", [folder(""), file("f", "data")], root)
     image = await layered(contents=package)
     names = ["/nix/", "/nix/store/", f"{root}/", f"{root}/f"]
     with (
@@ -286,7 +273,7 @@ async def test_store_layers_have_the_bytes_that_tarfile_streams(tmp_path: Path) 
 
 
 async def test_mtime_and_owner_reach_store_files(files: Look) -> None:
-    package = Made("p", [directory(""), file("f")], "/nix/store/" + "a" * 32 + "-p")
+    package = Made("p", [folder(""), file("f")], "/nix/store/" + "a" * 32 + "-p")
     image = await layered(
         contents=package, mtime="2020-01-01T00:00:00Z", uid=3, gid=4, uname="u", gname="g"
     )
@@ -297,7 +284,7 @@ async def test_mtime_and_owner_reach_store_files(files: Look) -> None:
 
 
 async def test_without_store_paths_only_the_links_are_there(files: Look) -> None:
-    package = Made("p", [directory(""), file("f")], "/nix/store/" + "a" * 32 + "-p")
+    package = Made("p", [folder(""), file("f")], "/nix/store/" + "a" * 32 + "-p")
     image = await layered(contents=package, include_store_paths=False)
     assert set(files(image)) == {"f"}
 
@@ -306,7 +293,7 @@ async def test_interpolated_packages_of_config_are_in_the_image(files: Look) -> 
     from nbdock.nixlang import evaluate
 
     root = "/nix/store/" + "a" * 32 + "-hello"
-    hello = Made("hello", [directory(""), file("hello")], root)
+    hello = Made("hello", [folder(""), file("hello")], root)
     config = evaluate('{ Cmd = [ "${hello}/hello" ]; }', {"hello": hello}).value
     image = await layered(config=config)
     assert f"{root[1:]}/hello" in files(image)
@@ -328,12 +315,12 @@ async def test_env_is_inherited_and_the_rest_is_not() -> None:
 
 async def test_only_what_the_base_has_not_is_added(files: Look) -> None:
     base = await single("base", contents=Made("b", [
-        directory("etc", mode=0o700), file("etc/same", "s"), file("etc/other", "1"),
-        file("etc/mode", "m"), link("l", "etc/same"), directory("empty"),
+        folder("etc", mode=0o700), file("etc/same", "s"), file("etc/other", "1"),
+        file("etc/mode", "m"), symlink("l", "etc/same"), folder("empty"),
     ]))  # fmt: skip
     on = await single(from_image=base, contents=Made("c", [
-        directory("etc"), file("etc/same", "s"), file("etc/other", "2"),
-        file("etc/mode", "m", mode=0o600), link("l", "etc/same"), directory("empty"),
+        folder("etc"), file("etc/same", "s"), file("etc/other", "2"),
+        file("etc/mode", "m", mode=0o600), symlink("l", "etc/same"), folder("empty"),
         file("new", "n"),
     ]))  # fmt: skip
     top = {e.path.decode(): e for e in on.layer_entries(len(on.layers) - 1)}
@@ -349,11 +336,11 @@ async def test_nothing_new_gives_an_empty_layer() -> None:
 
 async def test_contents_go_through_the_links_of_the_base(files: Look) -> None:
     base = await layered("base", contents=Made("b", [
-        directory("usr"), directory("usr/bin"), file("usr/bin/sh"), link("bin", "usr/bin"),
-        directory("run"), directory("var"), link("var/run", "/run"),
+        folder("usr"), folder("usr/bin"), file("usr/bin/sh"), symlink("bin", "usr/bin"),
+        folder("run"), folder("var"), symlink("var/run", "/run"),
     ]))  # fmt: skip
     script = nbdock.script("hello", "echo hello")
-    pid = Made("p", [directory("var"), directory("var/run"), file("var/run/pid")])
+    pid = Made("p", [folder("var"), folder("var/run"), file("var/run/pid")])
     for build in (single, layered):
         image = await build(from_image=base, contents=[script, pid])
         found = files(image)
@@ -391,8 +378,9 @@ async def test_a_base_of_another_store_is_brought_over(tmp_path: Path) -> None:
 
 
 async def test_dirlinks_become_directories_unless_they_are_kept(files: Look) -> None:
-    package = Made("p", [directory("real"), file("real/f"), link("alias", "real"), link("up", ".")])
-    other = Made("q", [directory("alias"), file("alias/g")])
+    links = [symlink("alias", "real"), symlink("up", ".")]
+    package = Made("p", [folder("real"), file("real/f"), *links])
+    other = Made("q", [folder("alias"), file("alias/g")])
     expanded = files(await single(copy_to_root=package))
     assert expanded["alias"].kind is EntryKind.DIRECTORY
     assert "alias/f" in expanded
@@ -406,7 +394,7 @@ async def test_a_store_package_is_copied_to_the_root_and_stands_in_the_store_too
     files: Look,
 ) -> None:
     root = "nix/store/" + "a" * 32 + "-p"
-    package = Made("p", [directory(""), file("f", "x", uid=3, mtime=9)], f"/{root}")
+    package = Made("p", [folder(""), file("f", "x", uid=3, mtime=9)], f"/{root}")
     found = files(await single(copy_to_root=package))
     assert set(found) == {"f", "nix", "nix/store", root, f"{root}/f"}
     assert (found["f"].uid, found["f"].mtime) == (3, 315532800)
@@ -417,11 +405,9 @@ async def test_a_store_package_is_copied_to_the_root_and_stands_in_the_store_too
 
 async def test_a_file_is_read_as_a_container_sees_it() -> None:
     base = await layered("base", contents=Made("b", [
-        directory("usr"), directory("usr/bin"), file("usr/bin/sh", "old"), link("bin", "usr/bin"),
+        folder("usr"), folder("usr/bin"), file("usr/bin/sh", "old"), symlink("bin", "usr/bin"),
     ]))  # fmt: skip
-    on = await single(
-        from_image=base, contents=Made("c", [directory("bin"), file("bin/sh", "new")])
-    )
+    on = await single(from_image=base, contents=Made("c", [folder("bin"), file("bin/sh", "new")]))
     assert await base.file("/bin/sh") == b"old"
     assert await on.file("bin/sh") == await on.file("/usr/bin/sh") == b"new"
     with pytest.raises(ContentError, match="no file"):
@@ -437,7 +423,12 @@ async def test_uid_and_gid_reach_what_is_copied(files: Look) -> None:
 
 
 async def test_commands_run_in_the_layer(files: Look) -> None:
-    entries = [file("a", uid=7, mode=0o4755), file("gone"), file("changed"), directory("d", uid=9)]
+    entries = [
+        file("a", uid=7, mode=0o4755),
+        file("gone"),
+        file("changed", "x"),
+        folder("d", uid=9),
+    ]
     image = await single(
         contents=Made("p", entries),
         extra_commands="""
@@ -511,10 +502,10 @@ async def test_commands_cannot_be_led_outside_by_links_in_contents(
     outside = tmp_path / "outside"
     outside.mkdir()
     with pytest.raises(UnsafePathError):
-        async with run_commands([link("out", str(outside)), file("out/x")], "true"):
+        async with run_commands([symlink("out", str(outside)), file("out/x")], "true"):
             pass
     image = await single(
-        contents=[Made("p", [link("out", str(outside))]), Made("q", [file("out/x")])],
+        contents=[Made("p", [symlink("out", str(outside))]), Made("q", [file("out/x")])],
         extra_commands="echo y > out/y",
     )
     assert {"out/x", "out/y"} < set(files(image))

@@ -6,9 +6,8 @@ import asyncio
 import gzip
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zstandard
@@ -16,7 +15,6 @@ from support.fake_registry import image_of
 from support.faulty_server import FaultyServer, content, reset_after, silent
 
 import nbdock
-from nbdock import settings
 from nbdock.content import BlobStore, LayerCache, LayerCheck
 from nbdock.errors import ArchiveError, CodecError, DigestMismatchError, TruncatedArchiveError
 from nbdock.oci import Digest, MediaType
@@ -45,18 +43,6 @@ async def fake(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FaultyServer]:
 @pytest.fixture
 def store(tmp_path: Path) -> BlobStore:
     return BlobStore(tmp_path / "store")
-
-
-@pytest.fixture
-def configured() -> Iterator[Callable[..., None]]:
-    changed: set[str] = set()
-
-    def configure(**changes: Any) -> None:
-        changed.update(changes)
-        settings.configure(**changes)
-
-    yield configure
-    settings.configure(**dict.fromkeys(changed))
 
 
 @pytest.fixture

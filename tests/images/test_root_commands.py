@@ -33,7 +33,9 @@ def busybox(tmp_path: Path) -> Package:
     return nbdock.directory(folder.parent)
 
 
-async def test_one_layer_of_contents_and_what_a_script_changed(busybox: Package) -> None:
+async def test_one_layer_of_contents_and_what_a_script_changed(
+    busybox: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = await nbdock.build_image("base", contents=[nbdock.text_file("etc/a", "a"), busybox])
     script = """
         test "$(cat etc/motd etc/a)" = "hello
@@ -69,6 +71,14 @@ async def test_one_layer_of_contents_and_what_a_script_changed(busybox: Package)
     again: list[str] = []
     assert (await build(again)).digest == image.digest
     assert again == []
+
+    # Run anew, where nothing of it is known: the same bytes.
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("NBDOCK_HOME", str(tmp_path / "another-home"))
+        other = await build(again)
+    assert again == ["said"]
+    assert other.store.home != image.store.home
+    assert other.digest == image.digest
 
     # On top of it, and as a container would see it.
     job = image.run(

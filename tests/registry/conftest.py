@@ -12,9 +12,8 @@ fake
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.certificates import Authority
@@ -23,7 +22,6 @@ from support.faulty_server import FaultyServer
 from support.registry import Registry, docker_registry, login_config, tls_config
 from support.token_server import token_server
 
-from nbdock import settings
 from nbdock.content import BlobStore
 
 
@@ -40,19 +38,6 @@ def _no_logins_and_no_waiting(
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr("nbdock.transport.pauses._FIRST_S", 0.001)
-
-
-@pytest.fixture
-def configured() -> Iterator[Callable[..., Any]]:
-    """Change settings for this test."""
-    changed: set[str] = set()
-
-    def configure(**changes: Any) -> None:
-        changed.update(changes)
-        settings.configure(**changes)
-
-    yield configure
-    settings.configure(**dict.fromkeys(changed))
 
 
 @pytest.fixture

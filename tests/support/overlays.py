@@ -16,8 +16,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from support import entries
 
-from nbdock.filetree import BytesContent, Entry, EntryKind, FileContent, Tree, overlay, write_tar
+from nbdock.filetree import Entry, EntryKind, FileContent, Tree, overlay, write_tar
 from nbdock.vm.layerdisk import overlay_entries
 
 __all__ = ["EVERYTHING", "Tars", "base_entries", "facts", "kernel_overlay", "lower_directory"]
@@ -107,21 +108,20 @@ def facts(tree: Tree, *, times: bool = False) -> dict[bytes, tuple[object, ...]]
 def base_entries() -> list[Entry]:
     """A base with something of each kind for `EVERYTHING` to change, and to leave alone."""
 
-    def file(path: str, data: bytes = b"", mode: int = 0o644, **fields: object) -> Entry:
-        return Entry(
-            os.fsencode(path), EntryKind.FILE, mode, size_bytes=len(data), mtime=1_000_000,
-            content=BytesContent(data), **fields,  # type: ignore[arg-type]
-        )  # fmt: skip
-
-    def folder(path: str, mode: int = 0o755, **fields: object) -> Entry:
-        return Entry(os.fsencode(path), EntryKind.DIRECTORY, mode, mtime=1_000_000, **fields)  # type: ignore[arg-type]
+    file = functools.partial(entries.file, mtime=1_000_000)
+    folder = functools.partial(entries.folder, mtime=1_000_000)
 
     def link(path: str, target: Entry) -> Entry:
         return Entry(os.fsencode(path), EntryKind.HARDLINK, linkname=target.path, target=target)
 
-    tool, shared = file("usr/bin/tool", b"tool", 0o4755, uid=3), file("srv/one", b"shared")
-    entries = [
-        folder("etc", 0o750, uid=5, gid=6), file("etc/motd", b"hello"), file("etc/passwd", b"root"),
+    tool, shared = (
+        file("usr/bin/tool", b"tool", 0o4755, uid=3, uname="daemon", gname="nogroup"),
+        file("srv/one", b"shared", uname="nobody", gname="no such group"),
+    )
+    base = [
+        # Names of owners that are other numbers here and in guests: the numbers count.
+        folder("etc", 0o750, uid=5, gid=6, uname="root", gname="root"),
+        file("etc/motd", b"hello"), file("etc/passwd", b"root"),
         file("etc/shadow", b"x", 0o640, gid=42), folder("etc/old", 0o711), file("etc/old/a", b"a"),
         folder("etc/old/deep"), file("etc/old/deep/b", b"b"), folder("etc/conf.d"),
         file("etc/conf.d/a", b"a"), file("etc/conf.d/b", b"b"), folder("usr"), folder("usr/bin"),
@@ -131,11 +131,11 @@ def base_entries() -> list[Entry]:
         file("opt/keep/1", b"1"), file("opt/keep/2", b"2"), folder("moved", 0o2775, gid=9),
         file("moved/x", b"x"), folder("srv"), shared, link("srv/two", shared),
         folder("attr", xattrs={"user.of": b"folder"}), file("attr/f", xattrs={"user.was": b"1"}),
-        folder("tmp", 0o1777), folder("untouched", 0o700, uid=8),
-        file("untouched/f", b"f"),
+        folder("tmp", 0o1777), folder("untouched", 0o700, uid=8, uname="root", gname="daemon"),
+        file("untouched/f", b"f", uid=70000, gid=80000, uname="root", gname="root"),
     ]  # fmt: skip
     # Of a file with several names, every header says the same of it.
-    return list(overlay([entries]).entries())
+    return list(overlay([base]).entries())
 
 
 EVERYTHING = r"""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from pathlib import Path
 
-from nbdock.filetree import BytesContent, Entry, EntryKind, tar_bytes
+from support import entries
+
+from nbdock.filetree import tar_bytes
 from nbdock.oci import Digest
 from nbdock.vm import build_initramfs, host_kernel, host_programs, layer_disk
 
 DEADLINE_S = 240  # the machine may have much else to do
-
-
-def file(path: str) -> Entry:
-    content = BytesContent(b"x")
-    return Entry(path.encode(), EntryKind.FILE, 0o4751, 70000, 8, size_bytes=1, content=content)
 
 
 AGENT = b"""#!/bin/sh
@@ -35,6 +33,7 @@ stat -c 'owner %u:%g %a' etc/kept
 poweroff -f
 """
 
+file = functools.partial(entries.file, data=b"x", mode=0o4751, uid=70000, gid=8)
 BASE = [file("etc/kept"), file("etc/gone"), file("srv/old"), file("opt/tool/old")]
 LAYER = [
     file("etc/.wh.gone"), file("etc/new"), file("srv/.wh..wh..opq"), file("srv/new"),

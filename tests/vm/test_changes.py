@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from support.entries import file
 from support.overlays import EVERYTHING, base_entries, facts, kernel_overlay, lower_directory
 
 from nbdock import settings
 from nbdock.errors import ArchiveError, TruncatedArchiveError, UnsafePathError, VmError
 from nbdock.filetree import (
-    BytesContent,
     Entry,
     EntryKind,
     opaque_entry,
@@ -138,16 +138,6 @@ def folder(path: bytes, mode: int = 0o755, **xattrs: bytes) -> Entry:
         path, EntryKind.DIRECTORY, mode,
         xattrs={f"trusted.overlay.{name}": value for name, value in xattrs.items()},
     )  # fmt: skip
-
-
-def file(path: bytes, data: bytes = b"", **fields: object) -> Entry:
-    return Entry(
-        path,
-        EntryKind.FILE,
-        size_bytes=len(data),
-        content=BytesContent(data),
-        **fields,  # type: ignore[arg-type]
-    )
 
 
 def link(path: bytes, target: bytes) -> Entry:

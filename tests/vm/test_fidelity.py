@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from support.engine import Engine
+from support.entries import file
 from support.overlays import (
     EVERYTHING,
     base_entries,
@@ -22,7 +23,7 @@ from support.overlays import (
 )
 from support.plain_images import write_docker_archive
 
-from nbdock.filetree import BytesContent, Entry, EntryKind, overlay, read_tar, squash, tar_bytes
+from nbdock.filetree import Entry, EntryKind, overlay, read_tar, squash, tar_bytes
 from nbdock.oci import Digest
 from nbdock.vm import GuestTask, LayerDisk, layer_disk, read_changes, run_guest
 
@@ -95,10 +96,6 @@ async def test_every_kind_of_file(nbdock_home: Path, tmp_path: Path, docker_engi
 
 async def test_a_large_base_is_changed_where_it_is(nbdock_home: Path, tmp_path: Path) -> None:
     """64 MiB in 2,000 files: what comes back is what changed, however large the rest is."""
-
-    def file(path: bytes, data: bytes) -> Entry:
-        content = BytesContent(data)
-        return Entry(path, EntryKind.FILE, size_bytes=len(data), content=content)
 
     noise = random.Random(1).randbytes(1 << 20)
     base: list[Entry] = []

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.apt_archive import Archive
+from support.entries import file
 
 from nbdock.errors import ArchiveError, GuestPartError
 from nbdock.filetree import BytesContent, Entry, EntryKind
@@ -24,11 +25,6 @@ from nbdock.vm import build_initramfs, host_kernel, host_programs, package_progr
 from nbdock.vm.cpio import cpio_bytes
 from nbdock.vm.elf import Linkage, linkage
 from nbdock.vm.programs import guest_programs
-
-
-def file(path: bytes, data: bytes = b"", **fields: int) -> Entry:
-    content = BytesContent(data)
-    return Entry(path, EntryKind.FILE, size_bytes=len(data), content=content, **fields)
 
 
 def unpacked(archive: bytes, folder: Path) -> None:

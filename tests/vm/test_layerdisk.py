@@ -14,22 +14,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.entries import file, folder
 
 from nbdock.errors import ArchiveError, LayerDiskError, StorageFullError
-from nbdock.filetree import BytesContent, Entry, EntryKind, overlay, tar_bytes
+from nbdock.filetree import Entry, EntryKind, overlay, tar_bytes
 from nbdock.oci import Digest
 from nbdock.vm import DiskFormat, LayerDisk, layer_disk
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
-
-
-def file(path: bytes, data: bytes = b"", mode: int = 0o644, **fields: object) -> Entry:
-    content = BytesContent(data)
-    return Entry(path, EntryKind.FILE, mode, size_bytes=len(data), content=content, **fields)  # type: ignore[arg-type]
-
-
-def folder(path: bytes, mode: int = 0o755, **fields: object) -> Entry:
-    return Entry(path, EntryKind.DIRECTORY, mode, **fields)  # type: ignore[arg-type]
 
 
 LAYER = [

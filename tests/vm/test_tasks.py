@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.guests import busybox_layer, directory, file, layer_of
+from support.entries import file, folder
+from support.guests import busybox_layer, layer_of
 
 from nbdock.errors import ArgumentError, VmError
 from nbdock.filetree import Entry, EntryKind
@@ -70,7 +71,7 @@ printf 'no end of line'
 
 async def test_a_script_changes_its_layers(tmp_path: Path) -> None:
     base = [
-        directory("etc"), file("etc/kept", b"kept\n"), file("etc/gone"), directory("proc", 0o555),
+        folder("etc"), file("etc/kept", b"kept\n"), file("etc/gone"), folder("proc", 0o555),
         file("etc/resolv.conf", b"nameserver 10.0.0.1\n"), file("opt/tool/old"),
         file("tmp/of the image"),
     ]  # fmt: skip

@@ -5,24 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.entries import file, folder, symlink
 
 from nbdock.errors import ArchiveError
-from nbdock.filetree import BytesContent, Entry, EntryKind
+from nbdock.filetree import Entry, EntryKind
 from nbdock.packages.debian.mergedusr import merge_usr, merged_usr_links
 
 ALIASES = ("bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32")
-
-
-def file(path: str, data: bytes = b"x") -> Entry:
-    return Entry(path.encode(), EntryKind.FILE, size_bytes=len(data), content=BytesContent(data))
-
-
-def folder(path: str) -> Entry:
-    return Entry(path.encode(), EntryKind.DIRECTORY, mode=0o755)
-
-
-def link(path: str, target: str) -> Entry:
-    return Entry(path.encode(), EntryKind.SYMLINK, mode=0o777, linkname=target.encode())
 
 
 def hardlink(path: str, target: Entry) -> Entry:
@@ -100,7 +89,7 @@ TARGETS = st.lists(
 )
 def test_links_mean_the_same(links: dict[str, str]) -> None:
     assume(len({place(path) for path in links}) == len(links))  # deb_entries refuses the others
-    before = [file(f"{name}/f") for name in FOLDERS] + [link(p, t) for p, t in links.items()]
+    before = [file(f"{name}/f") for name in FOLDERS] + [symlink(p, t) for p, t in links.items()]
     after = list(merge_usr(before))
     old, new = tree_of(before), tree_of([*merged_usr_links("unknown"), *after])
     assert not [path for path in new if path.split("/")[0] in ALIASES and "/" in path]
@@ -126,17 +115,17 @@ def test_links_mean_the_same(links: dict[str, str]) -> None:
     ],
 )
 def test_known_links(path: str, target: str, moved: str, says: str) -> None:
-    (entry,) = merge_usr([link(path, target)])
+    (entry,) = merge_usr([symlink(path, target)])
     assert (entry.path.decode(), entry.linkname.decode()) == (moved, says)
 
 
 def test_links_that_only_joined_the_two_places_are_gone() -> None:
     entries = [
-        link("bin/touch", "/usr/bin/touch"),
+        symlink("bin/touch", "/usr/bin/touch"),
         file("usr/bin/touch"),
         file("bin/which"),
-        link("usr/bin/which", "../../bin/which"),
-        link("usr/bin/loop", "loop"),
+        symlink("usr/bin/which", "../../bin/which"),
+        symlink("usr/bin/loop", "loop"),
     ]
     assert [e.path for e in merge_usr(entries)] == [
         b"usr/bin/touch", b"usr/bin/which", b"usr/bin/loop",
@@ -174,11 +163,11 @@ def test_directories_move_and_other_entries_are_untouched() -> None:
 
 
 def test_the_links_themselves_stay_and_anything_else_in_their_place_is_refused() -> None:
-    stays = [link("bin", "usr/bin"), link("lib", "/usr/lib"), link("sbin", "./usr/sbin")]
+    stays = [symlink("bin", "usr/bin"), symlink("lib", "/usr/lib"), symlink("sbin", "./usr/sbin")]
     assert list(merge_usr(stays)) == stays
     for entry in (
-        link("lib64", "lib"),
-        link("bin", "bin"),
+        symlink("lib64", "lib"),
+        symlink("bin", "bin"),
         file("bin"),
         hardlink("lib", file("x")),
     ):
