@@ -20,7 +20,7 @@ from typing import Any, cast
 from nbdock.calling import argument_name, cell_name, is_called_by_cell, unknown_argument
 from nbdock.errors import ArgumentTypeError, InvalidReferenceError
 from nbdock.oci import Reference
-from nbdock.packages import Package, directory
+from nbdock.packages import Package
 
 __all__ = [
     "EPOCH",
@@ -239,6 +239,8 @@ def _flatten(argument: str, value: object, place: str) -> Iterator[Package]:
 
 def _directory(argument: str, path: str, place: str) -> Package:
     try:
+        from nbdock.packages import directory
+
         return directory(path)
     except ArgumentTypeError as error:
         if isinstance(error.__cause__, FileNotFoundError) and _PACKAGE_NAME.fullmatch(path):

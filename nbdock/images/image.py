@@ -23,9 +23,7 @@ from nbdock.calling import checked
 from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import InvalidManifestError
-from nbdock.filetree import Entry, read_tar
 from nbdock.images.layerblobs import ensure_uncompressed
-from nbdock.layering import LayerPlan
 from nbdock.oci import (
     Descriptor,
     Digest,
@@ -34,12 +32,14 @@ from nbdock.oci import (
     Reference,
     parse_manifest,
 )
-from nbdock.packages import Closure, Progress
 from nbdock.showing import watched
 
 if TYPE_CHECKING:
+    from nbdock.filetree import Entry
     from nbdock.images.running import CompletedCommand
     from nbdock.jobs import Job
+    from nbdock.layering import LayerPlan
+    from nbdock.packages import Closure, Progress
 
 __all__ = ["Image", "ImageLayer", "layers_of"]
 
@@ -196,6 +196,9 @@ class Image:
         """The entries of one layer; contents stay readable. Blocking: for worker threads."""
         layer = self.layers[position]
         tar = ensure_uncompressed(self.store, layer.descriptor, layer.diff_id)
+        # Here: who pulls an image does not look into it yet.
+        from nbdock.filetree import read_tar
+
         return read_tar(self.store.path_of(tar.digest))
 
     @checked

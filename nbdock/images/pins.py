@@ -12,8 +12,6 @@ from nbdock.concurrency import in_worker
 from nbdock.content import LayerCache
 from nbdock.errors import ArgumentTypeError, DigestMismatchError, InvalidDigestError
 from nbdock.images.arguments import expect
-from nbdock.images.saving import skopeo_archive_members
-from nbdock.images.skopeoarchive import skopeo_hash
 from nbdock.oci import Digest
 
 if TYPE_CHECKING:
@@ -79,6 +77,10 @@ async def archive_digest(image: Image, *, algorithm: str = "sha256") -> Digest:
     known = await in_worker(recalled)
     if known is not None:
         return known
+    # Here: most pulls have no pin.
+    from nbdock.images.saving import skopeo_archive_members
+    from nbdock.images.skopeoarchive import skopeo_hash
+
     members = await skopeo_archive_members(image, image.reference)
     digest = await in_worker(skopeo_hash, image.store, members, algorithm=algorithm)
 

@@ -29,7 +29,7 @@ from nbdock.images import (
 )
 from nbdock.jobs import Job
 from nbdock.nixlang import takes_keywords
-from nbdock.packages import PackageSet, apt, directory, script, text_file
+from nbdock.packages import PackageSet, apt, script, text_file
 
 __all__ = [
     "BUILDERS",
@@ -106,6 +106,11 @@ def open_nixpkgs(**arguments: object) -> PackageSet:
     return packages.nixpkgs(**given)
 
 
+def _directory() -> object:
+    # In a function, as above.
+    return packages.directory
+
+
 def _store_path() -> object:
     # In a function, as above.
     return packages.store_path
@@ -117,7 +122,7 @@ _OWN: Mapping[str, Callable[[], object]] = {
     "nixpkgs": lambda: open_nixpkgs,
     # `import <nixpkgs> { }` is a call of what stands in the brackets.
     "<nixpkgs>": lambda: open_nixpkgs,
-    "directory": lambda: directory,
+    "directory": _directory,
     # Functions of two arguments take them one after the other, as Nix has them.
     "textFile": lambda: _text_file,
     "script": lambda: _script,

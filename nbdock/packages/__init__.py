@@ -1,6 +1,7 @@
 """Where files come from: packages, package sets, closures.
 
-The rooms of single package sets are imported when something of theirs is first used.
+All but what every package is comes when something of it is first used: who pulls an image needs
+no package sets.
 """
 
 from __future__ import annotations
@@ -8,14 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nbdock.packages.closure import Closure, realise, resolve_closure
-from nbdock.packages.history import ChangeHistory
-from nbdock.packages.local import directory
 from nbdock.packages.package import Package, PackageSet, Progress
 from nbdock.packages.tally import Tally
-from nbdock.packages.texts import script, text_file
 
 if TYPE_CHECKING:
+    from nbdock.packages.closure import Closure, realise, resolve_closure
     from nbdock.packages.debian import (
         DPKG_HELPERS,
         AptPackage,
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
         shadow_setup,
         usr_bin_env,
     )
+    from nbdock.packages.history import ChangeHistory
+    from nbdock.packages.local import directory
     from nbdock.packages.nix import (
         LocalStore,
         PathInfo,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from nbdock.packages.nix.cache.channelversions import ChannelVersion, channel_versions
     from nbdock.packages.nix.local.shell import NixShell, nix_shell
     from nbdock.packages.requirements import REQUIREMENTS, apt_finding
+    from nbdock.packages.texts import script, text_file
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Package",
@@ -119,6 +120,8 @@ _NIX = {
 _SHELL = {"NixShell", "nix_shell"}
 _CHANNEL = {"ChannelVersion", "channel_versions"}
 _REQUIREMENTS = {"REQUIREMENTS", "apt_finding"}
+_CLOSURE = {"Closure", "realise", "resolve_closure"}
+_TEXTS = {"script", "text_file"}
 
 
 def __getattr__(name: str) -> Any:
@@ -126,7 +129,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"nbdock.packages has no {name!r}.")
     rooms = {
         "nix": _NIX, "nix.local.shell": _SHELL, "nix.cache.channelversions": _CHANNEL,
-        "environment": _ENVIRONMENT, "requirements": _REQUIREMENTS,
+        "environment": _ENVIRONMENT, "requirements": _REQUIREMENTS, "closure": _CLOSURE,
+        "history": {"ChangeHistory"}, "local": {"directory"}, "texts": _TEXTS,
     }  # fmt: skip
     room = next((room for room, names in rooms.items() if name in names), "debian")
     return getattr(importlib.import_module(f"nbdock.packages.{room}"), name)

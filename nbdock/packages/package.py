@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nbdock.errors import ArgumentError, PackageNotFoundError
-from nbdock.filetree import Entry
 
 if TYPE_CHECKING:
+    from nbdock.filetree import Entry
     from nbdock.packages.closure import Closure
 
 __all__ = ["Package", "PackageSet", "Progress", "no_such_attribute", "not_of_this_set"]
