@@ -25,6 +25,7 @@ from nbdock.errors import ArgumentTypeError
 from nbdock.images import Image
 from nbdock.notebook.display import content_name, layer_step
 from nbdock.notebook.explore.frontend import Explorer, Twin
+from nbdock.notebook.explore.imagedetails import details_of_directory, details_of_entry
 from nbdock.notebook.explore.imagetiles import tiles_of
 from nbdock.notebook.explore.imagetwin import image_twin
 from nbdock.notebook.explore.naming import code_of
@@ -339,46 +340,9 @@ class ImageExplorer(Explorer):
     def answer_details(self, question: Question) -> dict[str, Any]:
         """What there is to say of one item."""
         filter_, key = self._filter(question), str(question["key"])
-        node = self._node(key)
-        path = "/" + _text(self._tree.path(node))
         if key[0] == "r":
-            row: int | None = self._row(key)
-        else:
-            own = self._tree.rows_at(node)
-            own = own[self._tree.mask(dataclasses.replace(filter_, search=""))[own]]
-            row = int(own[-1]) if len(own) else None
-        facts: list[list[str]] = []
-        found = {"path": path, "facts": facts, "directory": key[0] == "n", "waste": ""}
-        if key[0] == "n":
-            size, count = self._tree.size(filter_, node), self._tree.count(filter_, node)
-            facts += [["size", _size(size)], ["files", f"{count:,}"]]
-        if row is None:
-            return found
-        of = facts_of(self._tree, row)
-        found["row"] = row
-        if key[0] == "r" and of.kind in ("file", "hardlink"):
-            facts.append(["size", _size(of.size_bytes)])
-        if of.link_target:
-            facts.append(["link to", of.link_target])
-        owner, group = of.uname or str(of.uid), of.gname or str(of.gid)
-        facts += [
-            ["kind", of.kind],
-            ["mode", f"{of.mode:04o} {_permissions(of.mode)}"],
-            ["owner", f"{owner}:{group} ({of.uid}:{of.gid})"],
-        ]
-        if of.mtime is not None:
-            facts.append(["time (UTC)", f"{of.mtime:%Y-%m-%d %H:%M:%S}"])
-        if of.devices:
-            facts.append(["device", "{}, {}".format(*of.devices)])
-        if of.xattrs:
-            facts.append(["xattrs", of.xattrs])
-        if of.digest:
-            facts.append(["digest", of.digest])
-        facts.append(["layer", f"{of.layer}" + (f", {of.change} there" if of.change else "")])
-        if of.waste and key[0] == "r":
-            found["waste"] = _why(of.waste, of.by_path, of.by_layer)
-        found["content"] = key[0] == "r" and of.kind in ("file", "hardlink")
-        return found
+            return details_of_entry(self._tree, self._row(key))
+        return details_of_directory(self._tree, filter_, self._node(key))
 
     def answer_preview(self, question: Question) -> dict[str, Any]:
         """The beginning of a file."""
@@ -484,33 +448,3 @@ def _sort(question: Question) -> str:
 
 def _text(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
-
-
-def _size(count: int) -> str:
-    return f"{count:,} bytes" if count < 1000 else f"{bytes_text(count)} ({count:,})"
-
-
-def _permissions(mode: int) -> str:
-    """As ``ls`` writes them: ``rwxr-sr-x``."""
-    letters = ["rwxrwxrwx"[i] if mode >> (8 - i) & 1 else "-" for i in range(9)]
-    for bit, place, letter in ((0o4000, 2, "s"), (0o2000, 5, "s"), (0o1000, 8, "t")):
-        if mode & bit:
-            letters[place] = letter if letters[place] == "x" else letter.upper()
-    return "".join(letters)
-
-
-_WHY = {
-    "overwritten": "Layer {layer} has another file at this path.",
-    "metadata only": "Layer {layer} has the same content there again: only mode, owner or time "
-    "changed.",
-    "deleted": "Layer {layer} deletes it.",
-    "directory deleted": "Layer {layer} deletes the directory {path}.",
-    "directory emptied": "Layer {layer} empties the directory {path}.",
-    "replaced": "Layer {layer} has something else in its place: {path}.",
-    "duplicate": "{path} in layer {layer} has the same content.",
-}
-
-
-def _why(reason: str, path: str, layer: int) -> str:
-    """Why a file is of no use, in a sentence."""
-    return _WHY[reason].format(path=path, layer=layer)
