@@ -68,7 +68,7 @@ def test_the_keyboard_moves_from_cell_to_cell(nbdock_lab) -> None:
     root = opened(nbdock_lab)
     picture = root.locator(".nbdock-sharing-picture")
     picture.focus()
-    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown"):
         picture.press(key)
     active = picture.get_attribute("aria-activedescendant")
     label = root.locator(f"[id='{active}']").get_attribute("aria-label")
@@ -92,9 +92,11 @@ def test_fifty_images_have_labels_and_cells(nbdock_lab) -> None:
     root = nbdock_lab.page.locator(".nbdock-sharing")
     expect(root.locator("[data-a]")).to_have_count(2500)
     cell = root.locator("[data-a='7'][data-b='12']")
+    # It is drawn once more, as wide as the page.
+    expect(root.locator(".is-wide")).to_be_visible()
+    cell.hover()
     box = cell.bounding_box()
     assert box["width"] >= 10
     assert box["height"] >= 10
-    cell.hover()
     expect(root.locator(".nbdock-tip")).to_contain_text("wants team-2/service-12:1")
     nbdock_lab.screenshot("explore-sharing-fifty", root)

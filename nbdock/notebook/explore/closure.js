@@ -359,7 +359,7 @@ function render({ model, el }) {
     else readable();
   };
   open().catch(() => {});
-  const resized = new ResizeObserver(() => svg && keepIn());
+  const resized = new ResizeObserver(() => svg && (at >= 0 ? reveal(at) : keepIn()));
   resized.observe(port);
   return () => {
     resized.disconnect();
