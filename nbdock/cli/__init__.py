@@ -17,8 +17,11 @@ from __future__ import annotations
 import click
 
 import nbdock
-from nbdock.cli import building, machine, registries, tables
+from nbdock.cli.building import build, export
+from nbdock.cli.machine import doctor
+from nbdock.cli.registries import prefetch, pull, push
 from nbdock.cli.running import Commands
+from nbdock.cli.tables import compare, files, layers, packages, sharing, waste
 
 __all__ = ["main"]
 
@@ -30,8 +33,6 @@ def main() -> None:
 
 
 for command in (
-    building.build, registries.pull, registries.push, registries.prefetch, building.export,
-    tables.layers, tables.files, tables.packages, tables.waste, tables.sharing, tables.compare,
-    machine.doctor,
+    build, pull, push, prefetch, export, layers, files, packages, waste, sharing, compare, doctor
 ):  # fmt: skip
     main.add_command(command)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nbdock.images.asroot import run_as_root
     from nbdock.images.build import build_image, build_layered_image
     from nbdock.images.exporting import RootFilesystem, export_image
+    from nbdock.images.fleetplanning import plan_fleet
     from nbdock.images.image import Image, ImageLayer, layers_of
     from nbdock.images.layer import contents_comment
     from nbdock.images.loading import load_image
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
         nix_shell_arguments,
         stream_nix_shell_image,
     )
-    from nbdock.images.fleetplanning import plan_fleet
     from nbdock.images.planning import closure, plan_layers, to_planner
     from nbdock.images.prefetching import PrefetchedImage, prefetch_image
     from nbdock.images.pruning import PruneReport, Usage, prune, usage

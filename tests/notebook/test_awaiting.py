@@ -135,7 +135,7 @@ def test_an_interrupted_build_ends_its_commands(kernel, tmp_path: Path) -> None:
     messages = []
     for message in kernel.messages(request):
         messages.append(message)
-        if not interrupted and "Running extraCommands" in str(message["content"]):
+        if not interrupted and "Running extra_commands" in str(message["content"]):
             kernel.manager.interrupt_kernel()
             interrupted = True
     assert interrupted
