@@ -104,7 +104,14 @@ function ask(model, question) {
     open.set(id, { resolve, reject });
     const send = (wait, left) => {
       if (!open.has(id)) return;
-      model.send({ ...question, id });
+      try {
+        model.send({ ...question, id });
+      } catch (error) {
+        // Its kernel is gone, or its notebook is closed.
+        open.delete(id);
+        reject(error);
+        return;
+      }
       if (left > 1) setTimeout(send, wait, 2 * wait, left - 1);
     };
     send(AGAIN_MS, TIMES);
