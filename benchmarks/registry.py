@@ -37,6 +37,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import registry_corpus
+from targets import Targets
 
 NEEDED_BYTES = 6 << 30
 TOUCHED_BYTES = 3 << 29
@@ -207,12 +208,7 @@ def _measure(run: Run, source: str, scratch: Path, image: str, parts: set[str]) 
 
 def _report(run: Run, images: list[registry_corpus.BenchImage], parts: set[str]) -> bool:
     """Print the figures and ratios; whether every target holds."""
-    targets: list[bool] = []
-
-    def target(text: str, holds: bool) -> None:
-        targets.append(holds)
-        print(f"  {text}: {'holds' if holds else 'DOES NOT HOLD'}")
-
+    targets = Targets("registry", peer=_version("skopeo", "--version"))
     for image in images:
         print(f"\n{image.layer_count} layers, {image.size_bytes / 1e9:.2f} GB")
         for what in ("pull", "push") if "push" in parts else ("pull",):
@@ -223,20 +219,18 @@ def _report(run: Run, images: list[registry_corpus.BenchImage], parts: set[str])
                 f"{what}: skopeo {theirs:.2f} s; nbdock {whole:.2f} s as a process, {inside:.2f} s "
                 f"in one; CPU {run.median(peer, 'cpu'):.2f} s and {run.median(own, 'cpu'):.2f} s"
             )
-            ratio = whole / theirs
-            target(
-                f"{ratio:.2f} times skopeo's wall time, {inside / theirs:.2f} without Python's "
-                f"start (target: {RATIO})", ratio <= RATIO,
-            )  # fmt: skip
-            target(f"peak memory {peak:.0f} MB (target: under {PEAK_MB})", peak < PEAK_MB)
+            this = f"{what}, {image.layer_count} layers"
+            print(f"  without Python's start {inside / theirs:.2f} times skopeo's wall time")
+            targets.at_most(f"{this}, times skopeo's wall time", whole / theirs, RATIO)
+            targets.at_most(f"{this}, peak memory", peak, PEAK_MB, "MB")
         name = f"{image.name}: nbdock up to date"
         again = run.median(name, "again")
         print(
             f"up to date: {run.median(name):.2f} s as a process, "
             f"{run.median(name, 'inside'):.3f} s in one (imports httpx)"
         )
-        target(f"{again:.3f} s once more (target: {UP_TO_DATE_S})", again < UP_TO_DATE_S)
-    return all(targets)
+        targets.at_most(f"up to date, {image.layer_count} layers", again, UP_TO_DATE_S, "s")
+    return targets.hold
 
 
 def _scratch() -> str | None:
