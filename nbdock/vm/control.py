@@ -20,7 +20,18 @@ from typing import Final, Literal
 from nbdock.errors import ArgumentTypeError, GuestProtocolError
 from nbdock.vm.layerdisk import DiskFormat
 
-__all__ = ["Exited", "Failed", "Job", "Lines", "Message", "Ready", "Sent", "Started", "parse_line"]
+__all__ = [
+    "Exited",
+    "Failed",
+    "Job",
+    "Lines",
+    "Message",
+    "Ready",
+    "Sent",
+    "Started",
+    "Taken",
+    "parse_line",
+]
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OWN_PROGRAMS: Final = "/dev/.nbdock/bin"
@@ -115,6 +126,11 @@ class Ready:
 
 
 @dataclasses.dataclass(frozen=True)
+class Taken:
+    """The guest has the job, and begins with it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Started:
     """The root is mounted, and the commands are started."""
 
@@ -143,7 +159,7 @@ class Failed:
     words: str
 
 
-Message = Ready | Started | Exited | Sent | Failed
+Message = Ready | Taken | Started | Exited | Sent | Failed
 
 HELLO: Final = b"HELLO\n"
 _READY: Final = re.compile(r"READY (\S{1,200}) (\d{1,5})")
@@ -162,6 +178,8 @@ def parse_line(line: bytes) -> Message:
     word, _, rest = text.partition(" ")
     if found := _READY.fullmatch(text):
         return Ready(found[1], int(found[2]))
+    if text == "TAKEN":
+        return Taken()
     if text == "START":
         return Started()
     if found := _EXIT.fullmatch(text):

@@ -45,6 +45,7 @@ from nbdock.vm.control import (
     Ready,
     Sent,
     Started,
+    Taken,
     parse_line,
 )
 from nbdock.vm.log import Log, keep_last
@@ -262,6 +263,8 @@ class Machine:
         self._reach(State.RUNNING)
         sending = asyncio.get_running_loop().sock_sendall(self._sockets["control"], job.encode())
         await self._within(sending, left_s(), late)
+        await self._expect(Taken, left_s(), late)
+        self._mark("taken")
         await self._expect(Started, left_s(), late)
         self._mark("started")
         exited = await self._expect(Exited, left_s(), late)

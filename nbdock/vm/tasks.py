@@ -133,7 +133,9 @@ class GuestResult:
     warm
         Whether it began with a snapshot, and did not boot.
     times
-        What took how long. Seconds, by name, in the order in which it happened.
+        When what had happened, from the start of QEMU on, in order: it was ``running``, the guest
+        was ``ready``, had the job (``taken``), the commands ``started``, had ``exited``, the tar
+        was ``sent``, the machine ``closed``. ``parts`` is how long it took before. Seconds.
     """
 
     exit_code: int

@@ -35,7 +35,7 @@ from nbdock.vm.qemu import CHANNELS, FILES, MachineSpec, confinement, find_qemu,
 DEADLINE_S = 240.0
 
 READY = "guest.say('control', b'READY 6.1 10\\n')\n"
-STARTED = READY + "nonce = guest.job()\nguest.say('control', b'START\\n')\n"
+STARTED = READY + "nonce = guest.job()\nguest.say('control', b'TAKEN\\nSTART\\n')\n"
 EXITED = STARTED + "guest.say('log', b'hello' + nonce)\nguest.say('control', b'EXIT 0 0\\n')\n"
 
 
@@ -97,7 +97,7 @@ ENDLESS = "while True: guest.say('{}', {})\n"
         (ENDLESS.format("control", "b'x' * 999"), GuestProtocolError, "on its control port"),
         (ENDLESS.format("control", "b'START\\n'"), GuestProtocolError, "control port|Started"),
         ("guest.say('control', b'EXIT 0 0\\n')", GuestProtocolError, "where Ready was expected"),
-        (READY + "guest.job()\nguest.say('control', b'SENT 1\\n')", GuestProtocolError, "Started"),
+        (READY + "guest.job()\nguest.say('control', b'SENT 1\\n')", GuestProtocolError, "Taken"),
         (STARTED + "guest.say('control', b'EXIT -1 0\\n')", GuestProtocolError, "'EXIT -1 0'"),
         (STARTED + "guest.say('control', b'START\\n')", GuestProtocolError, "Exited was expected"),
         (EXITED + "guest.say('control', b'SENT many\\n')", GuestProtocolError, "'SENT many'"),
@@ -117,7 +117,7 @@ ENDLESS = "while True: guest.say('{}', {})\n"
         (STARTED + "guest.say('console', b'Kernel panic - not syncing: System is deadlocked on "
          "memory')\nguest.end(1)", GuestMemoryError, "ran out of memory"),
         (EXITED + "guest.event('SHUTDOWN', reason='guest-shutdown')\nguest.end(0)",
-         GuestStoppedError, "While the guest sent what was written, the guest was switched off"),
+         GuestStoppedError, "(?:ran|sent what was written), the guest was switched off"),
         (EXITED + "guest.event('BLOCK_IO_ERROR', nospace=True)", StorageFullError, "disk is full"),
         (STARTED + "guest.event('BLOCK_IO_ERROR', nospace=False, reason='Bad sector')", VmError,
          "a disk of the guest failed: Bad sector"),

@@ -5,7 +5,8 @@
 #   guest  READY RELEASE ENTROPY_BITS
 #   host   HELLO                                 and the guest says again that it is ready
 #   host   JOB NONCE HEADER_BYTES                and then the header
-#   guest  START
+#   guest  TAKEN                             the job, which it begins with now
+#   guest  START                             of the commands: all that they need is mounted
 #   guest  EXIT CODE MEMORY_KILLS [CODE LINE]    and NONCE on the log port, behind all there was
 #   guest  SENT BYTES                            of the tar on the data port, if one was asked for
 #   guest  FAILED REASON WORDS                   at any time, instead
@@ -103,6 +104,7 @@ done
 [ "$word" = JOB ] || fail PROTOCOL "That is no job: $word"
 dd bs="$header_bytes" count=1 iflag=fullblock of=/nbdock/tools/header <&3 2>/dev/null
 . /nbdock/tools/header
+echo "TAKEN" >&3
 printf %s "$script" >/nbdock/tools/script
 date -s "@$epoch" >/dev/null
 echo "$seed" >/dev/urandom
