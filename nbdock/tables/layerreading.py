@@ -197,7 +197,7 @@ def _start() -> subprocess.Popen[bytes]:
         "NBDOCK_DECOMPRESSION_RATIO_LIMIT": str(current.decompression_ratio_limit),
     }
     return subprocess.Popen(
-        [sys.executable, "-I", "-c", program], env={**os.environ, **limits},
+        [sys.executable, "-I", "-S", "-c", program], env={**os.environ, **limits},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
