@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +54,9 @@ KEPT_SUFFIXES = ("_proxy", "_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "_CA_BUNDL
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background of a shell; then Python does not interrupt what is interrupted.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if no_skips.in_ci():
         config.pluginmanager.register(no_skips.NoSkips(), "nbdock-no-skips")
     # dockerd and runc stand where a user's PATH does not lead.

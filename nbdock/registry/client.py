@@ -142,7 +142,9 @@ class RegistryClient:
         asked = reference.with_default_tag()
         try:
             fetched = await self._hosts.first(
-                asked, lambda where: where.manifest(asked, store=store, may_be_there=may_be_there)
+                asked,
+                lambda where: where.manifest(asked, store=store, may_be_there=may_be_there),
+                may_miss=True,
             )
         except RegistryError as error:
             if not is_missing(error):

@@ -72,8 +72,18 @@ class Hosts:
         host = await self._host(reference.registry)
         return Repository(host, reference.repository, reference.name)
 
-    async def first(self, reference: Reference, ask: Callable[[Repository], Awaitable[T]]) -> T:
-        """Ask the mirrors, in their order, and the registry itself if none of them answers well."""
+    async def first(
+        self, reference: Reference, ask: Callable[[Repository], Awaitable[T]],
+        *, may_miss: bool = False,
+    ) -> T:  # fmt: skip
+        """Ask the mirrors, in their order, and the registry itself if none of them answers well.
+
+        Parameters
+        ----------
+        may_miss
+            Whether a mirror's word that there is no such thing counts where the registry itself
+            cannot be asked.
+        """
         said: list[str] = []
         unknown: RegistryError | None = None
         for mirror in self._mirrors_of(reference.registry):
@@ -84,7 +94,12 @@ class Hosts:
             except _MIRROR_FAULTS as error:
                 _log.info("The mirror %s of %s: %s", mirror.registry, reference.registry, error)
                 said.append(f"Its mirror {mirror.registry} said: {error.message}")
-                if unknown is None and isinstance(error, RegistryError) and is_missing(error):
+                if (
+                    may_miss
+                    and unknown is None
+                    and isinstance(error, RegistryError)
+                    and is_missing(error)
+                ):
                     unknown = error
         try:
             return await ask(await self.repository(reference))

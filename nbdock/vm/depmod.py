@@ -24,6 +24,8 @@ ModuleFacts = Mapping[str, Sequence[str]]
 """What a module says of itself: ``depends``, ``softdep``, ``alias``, ..., each any number of times.
 """
 
+_HEADER_BYTES = 64
+
 
 def module_facts(module: bytes, name: str = "") -> ModuleFacts:
     """Read the section ``.modinfo`` of a module (ELF, 64 bits, as the kernel's build makes it).
@@ -44,7 +46,7 @@ def module_facts(module: bytes, name: str = "") -> ModuleFacts:
 
 
 def _section(elf: bytes, wanted: bytes) -> bytes:
-    if elf[:5] != b"\x7fELF\x02":
+    if elf[:5] != b"\x7fELF\x02" or len(elf) < _HEADER_BYTES:
         raise ValueError("no ELF file of 64 bits")
     order = "<" if elf[5] == 1 else ">"
     (table,) = struct.unpack_from(f"{order}Q", elf, 0x28)

@@ -310,7 +310,7 @@ class TestFailures:
             (f"localhost:1/a@sha256:{'a' * 64}", {}, "Push to localhost:1/a:latest"),
             ("localhost:1/a", {"compression": "xz"}, "not compressed with xz"),
             ("localhost:1/a", {"compression": "gzp"}, "Did you mean gzip"),
-            ("localhost:1/a", {"tls_verify": None}, "true or false"),
+            ("localhost:1/a", {"tls_verify": None}, "True or False"),
         ],
     )
     def test_arguments_that_mean_nothing(

@@ -507,6 +507,6 @@ async def test_what_nix_alone_uses_is_accepted_and_changes_nothing(trees: Trees)
 
 @pytest.mark.parametrize("argument", ["include_nix_db", "include_store_paths"])
 async def test_switches_are_true_or_false(argument: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="true or false") as caught:
+    with pytest.raises(ArgumentTypeError, match="True or False") as caught:
         await nbdock.build_layered_image("it", **{argument: "yes"})  # type: ignore[arg-type]
     assert caught.value.argument == argument

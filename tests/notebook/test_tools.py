@@ -68,7 +68,7 @@ def test_a_merge_of_something_else(cells) -> None:
     cells.value(f"%%buildImage -o hello\n{HELLO}")
     error = cells.error("%%mergeImages\n[ hello\n  17 ]")
     assert isinstance(error, ArgumentTypeError)
-    assert "images and paths of archives, not 17" in cells.rendered(error)
+    assert "Images and paths of archives can be merged, not 17" in cells.rendered(error)
     shown = cells.shown("%%mergeImages\nhello")
     assert "should hold a list" in shown
     assert "mergeImages [ a b ]" in shown

@@ -293,7 +293,8 @@ class Notebook:
         self.page.remove_listener("pageerror", self._on_error)
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        # JupyterLab's own, where a kernel ends while it is asked about its debugger.
+        if message.type == "error" and "debugger state" not in message.text:
             self.console_errors.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _on_error(self, error: Error) -> None:

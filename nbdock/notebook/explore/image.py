@@ -113,6 +113,8 @@ class ImageExplorer(Explorer):
     ----------
     image
         What is explored.
+    python
+        The Python that gives what is selected, as the view shows it.
     """
 
     name: ClassVar[str] = "image"
@@ -124,6 +126,7 @@ class ImageExplorer(Explorer):
         self._title = title
         self._code = code
         self._selected: tuple[FileFilter, Any] = (FileFilter(), np.empty(0, np.int64))
+        self.python = FileFilter().python(code)
         self._shadings = {"layer": by_layer(tree, len(image.layers))}
         self._preview = functools.lru_cache(_PREVIEWS_KEPT)(self._preview_of)
 
@@ -299,10 +302,10 @@ class ImageExplorer(Explorer):
         """Select items; says how much that is, and the Python that gives it."""
         filter_ = self._filter(question)
         keys = list(map(str, question.get("keys", ())))
-        rows, code = self._chosen(filter_, keys)
+        rows, self.python = self._chosen(filter_, keys)
         self._selected = (filter_, rows)
         sizes = self._tree.files.sizes[rows]
-        return {"rows": len(rows), "bytes": int(sizes.sum()), "code": code}
+        return {"rows": len(rows), "bytes": int(sizes.sum()), "code": self.python}
 
     def _chosen(self, filter_: FileFilter, keys: Sequence[str]) -> tuple[Any, str]:
         tree, none = self._tree, np.empty(0, np.int64)
