@@ -105,6 +105,7 @@ def test_search_filter_and_layers(nbdock_lab, view) -> None:
         "Wasted. /usr/lib/libx.so in layer 0 has the same content."
     )
     same(nbdock_lab, view)
+    expect(view.locator(".nbdock-tile", has_text="copy.so")).to_be_visible()
     nbdock_lab.theme("dark")
     nbdock_lab.screenshot("explore-image-dark")
     ground = view.evaluate("node => getComputedStyle(node).backgroundColor")

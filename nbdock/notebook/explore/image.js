@@ -827,6 +827,8 @@ function treemap(frame, model, start, state, question, { choose, enter }) {
     () => {},
   );
   const redraw = () => {
+    // What is hidden, because nothing was drawn before, has no size.
+    holder.hidden = false;
     const { clientWidth: width, clientHeight: height } = holder;
     if (width && height) load(width, height);
   };
