@@ -84,39 +84,25 @@ async def build_cell(
     NbdockError
         What the public function raises, with the place in the cell.
     """
-    with called_by_cell():
-        return await _build_cell(
-            expression, names, magic=magic, flags=flags, progress=progress, on_log=on_log
-        )
-
-
-async def _build_cell(
-    expression: Expression,
-    names: CellNames,
-    *,
-    magic: str | None,
-    flags: BuildFlags,
-    progress: Progress | None,
-    on_log: OnLog | None,
-) -> Outcome:
     cell: CellArguments | None = None
     where = f"%%{magic}" if magic else ""
-    try:
-        if flags.save:
-            check_destination(flags.save)  # now, not after the build
-        cell = await read_cell(expression, names, magic=magic, progress=progress, on_log=on_log)
-        if magic is None:
-            magic = where = cell.function_name or _no_function()
-        if flags.dry_run:
-            given = from_cell(BUILDERS[magic], cell.arguments, magic=where)
-            return Outcome(await _plan(magic, given), "Planned")
-        made: Made = await call_builder(
-            magic, cell.arguments, progress=progress, on_log=on_log, where=where
-        )
-        done = [_DONE.get(magic, "Built"), *await _deliver(made, flags, progress)]
-        return Outcome(made, ", ".join(done))
-    except NbdockError as error:
-        failure = in_cell(error, cell, where=where)
+    with called_by_cell():
+        try:
+            if flags.save:
+                check_destination(flags.save)  # now, not after the build
+            cell = await read_cell(expression, names, magic=magic, progress=progress, on_log=on_log)
+            if magic is None:
+                magic = where = cell.function_name or _no_function()
+            if flags.dry_run:
+                given = from_cell(BUILDERS[magic], cell.arguments, magic=where)
+                return Outcome(await _plan(magic, given), "Planned")
+            made: Made = await call_builder(
+                magic, cell.arguments, progress=progress, on_log=on_log, where=where
+            )
+            done = [_DONE.get(magic, "Built"), *await _deliver(made, flags, progress)]
+            return Outcome(made, ", ".join(done))
+        except NbdockError as error:
+            failure = in_cell(error, cell, where=where)
     # Outside the handler: what evaluation wrapped must not come back as its own context.
     raise without_groups(failure)
 
