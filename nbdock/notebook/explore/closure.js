@@ -156,7 +156,7 @@ function render({ model, el }) {
   const names = (title, list, joint) => {
     const links = list.map((i) =>
       element("button", {
-        class: "nbdock-closure-link", type: "button", text: plain(data.nodes[i].name),
+        class: "nbdock-linked", type: "button", text: plain(data.nodes[i].name),
         on: { click: () => look(i) },
       }),
     );

@@ -22,7 +22,7 @@ function render({ model, el }) {
   const chosen = { strategy: start.strategy };
   const planners = element(
     "div",
-    { class: "nbdock-plan-planners", role: "radiogroup", "aria-label": "Planner" },
+    { class: "nbdock-choice", role: "radiogroup", "aria-label": "Planner" },
     ...start.strategies.map((name) =>
       element("button", {
         class: "nbdock-button", type: "button", role: "radio", text: name,

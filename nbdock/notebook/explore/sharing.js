@@ -12,7 +12,7 @@ function render({ model, el }) {
   const choice = (label, name, values, texts) =>
     element(
       "div",
-      { class: "nbdock-sharing-choice", role: "radiogroup", "aria-label": label },
+      { class: "nbdock-choice", role: "radiogroup", "aria-label": label },
       ...values.map((value, i) =>
         element("button", {
           class: "nbdock-button", type: "button", role: "radio", text: texts[i],
@@ -140,7 +140,7 @@ function render({ model, el }) {
             element("td", { class: heads[k][1] ? "nbdock-number" : "nbdock-sharing-name" },
               k === 0 && pick
                 ? element("button", {
-                    class: "nbdock-sharing-link", type: "button", text, on: { click: () => pick(i) },
+                    class: "nbdock-linked", type: "button", text, on: { click: () => pick(i) },
                   })
                 : text)),
         ))),
@@ -177,7 +177,7 @@ function render({ model, el }) {
       : [part("To pull", found.missing), part("Both have", found.both), part("Not needed", found.kept)];
     side.replaceChildren(
       element("button", {
-        class: "nbdock-sharing-link", type: "button", text: "\u2190 all images",
+        class: "nbdock-linked", type: "button", text: "\u2190 all images",
         on: { click: () => leave() },
       }),
       element("div", { class: "nbdock-sharing-title", text: plain(data.names[b]) }),
