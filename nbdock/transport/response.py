@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -133,6 +134,11 @@ class Response:
 
     async def close(self) -> None:
         """Give the connection back, or close it if the body was not read to its end."""
+        if self._raw.request.method == "HEAD" and not self._raw.is_stream_consumed:
+            # It has no body, but only who has read as much gives the connection back.
+            with contextlib.suppress(ConnectionFailedError):
+                async for _ in self.chunks():
+                    pass
         await self._raw.aclose()
 
 

@@ -286,6 +286,16 @@ async def test_connections_are_limited(server: FaultyServer) -> None:
     assert server.connections_most <= 2
 
 
+async def test_who_asks_for_the_head_alone_keeps_the_connection(
+    transport: Transport, server: FaultyServer
+) -> None:
+    server.script("/", answer(200, headers={"Content-Length": "7"}))
+    for _ in range(3):
+        async with transport.stream("HEAD", server.url("/")) as response:
+            assert response.announced_bytes == 7
+    assert server.connections_made == 1
+
+
 async def test_cancelled_while_waiting(server: FaultyServer) -> None:
     server.script("/", silent())
     async with Transport() as transport:
