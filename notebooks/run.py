@@ -4,6 +4,13 @@
 
 The notebook runs in `--directory`, where the files it saves and its executed copy are left.
 The table is the output of the cell tagged ``layer-table``.
+
+    python notebooks/run.py --write notebooks/0*.ipynb
+
+runs each of them in an empty directory, with an empty home, and puts what its cells showed into the
+notebook itself, tidied (`committing`). A notebook that fails, or shows what should not be
+committed, is left as it is. Package indexes and packages are fetched once for all of them; where
+NBDOCK_HOME is set, those that are there are used.
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from committing import refusals, tidy
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from traitlets.config import Config
@@ -60,6 +68,11 @@ def _isolate(directory: Path, private: Path) -> None:
     os.environ["IPYTHONDIR"] = str(private / "ipython")
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         os.environ[name] = str(private / "jupyter")
+    # What lessons import stands beside them.
+    lessons = str(Path(__file__).resolve().parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [lessons, os.environ.get("PYTHONPATH")])
+    )
     home = os.path.expanduser("~")
     if not os.environ.get("NBDOCK_HOME") and not os.access(home, os.W_OK):
         os.environ["NBDOCK_HOME"] = str(directory / "home")
@@ -82,28 +95,34 @@ def _failure(error: Exception) -> str:
     return str(error)
 
 
-def run(path: Path, directory: Path, private: Path) -> int:
-    """Execute the notebook; 0 if every cell succeeded."""
-    directory.mkdir(parents=True, exist_ok=True)
-    archives_before = {a: a.stat().st_mtime_ns for p in ARCHIVES for a in directory.glob(p)}
-    notebook = nbformat.read(path, as_version=4)
+def _execute(notebook: Any, directory: Path, private: Path) -> str:
+    """Execute a notebook, a line for each cell; gives what went wrong, if something did."""
     progress = Progress(notebook)
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT_S,
         kernel_name="python3",
         resources={"metadata": {"path": str(directory)}},
+        coalesce_streams=True,
         # Unix sockets in our own directory: nobody else on the machine can talk to the kernel.
         config=Config({"KernelManager": {"transport": "ipc", "ip": str(private / "kernel")}}),
         on_cell_execute=progress.start,
         on_cell_executed=progress.end,
     )
-    print(f"Running {path.name} ...", flush=True)
-    failed = ""
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        failed = _failure(error)
+        return _failure(error)
+    return ""
+
+
+def run(path: Path, directory: Path, private: Path) -> int:
+    """Execute a notebook for someone who looks on; 0 if every cell succeeded."""
+    directory.mkdir(parents=True, exist_ok=True)
+    archives_before = {a: a.stat().st_mtime_ns for p in ARCHIVES for a in directory.glob(p)}
+    notebook = nbformat.read(path, as_version=4)
+    print(f"Running {path.name} ...", flush=True)
+    failed = _execute(notebook, directory, private)
     executed = directory / path.name
     nbformat.write(notebook, executed)
     if failed:
@@ -118,18 +137,53 @@ def run(path: Path, directory: Path, private: Path) -> int:
     return 0
 
 
+def write(path: Path, packages: Path, private: Path) -> int:
+    """Execute a notebook for committing and put its outputs into its file; 0 if that was done.
+
+    `packages` is an NBDOCK_HOME of which only package indexes and packages are used.
+    """
+    # What people see first should not depend on the clock: no progress, no "Built in 6.1 s".
+    os.environ.update(NBDOCK_PROGRESS_DELAY_S="3600", TZ="UTC", LANG="C.UTF-8")
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory(dir=private) as place:
+        directory, home = Path(place, "work"), Path(place, "home")
+        for part in ("apt", "downloads"):
+            (packages / part).mkdir(parents=True, exist_ok=True)
+            home.mkdir(exist_ok=True)
+            (home / part).symlink_to(packages / part)
+        directory.mkdir()
+        os.environ.update(HOME=str(home), NBDOCK_HOME=str(home))
+        print(f"Running {path.name} ...", flush=True)
+        failed = _execute(notebook, directory, private)
+        if not failed:
+            tidy(notebook)
+            failed = "\n".join(refusals(notebook))
+    if failed:
+        print(f"\n{failed}\n\n{path} is left as it was.", file=sys.stderr)
+        return 1
+    nbformat.write(notebook, path)
+    print(f"Written: {path} ({path.stat().st_size / 1e3:.0f} kB)\n", flush=True)
+    return 0
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run a notebook without a browser.")
-    parser.add_argument("notebook", type=Path)
+    parser = argparse.ArgumentParser(description="Run notebooks without a browser.")
+    parser.add_argument("notebooks", type=Path, nargs="+", metavar="NOTEBOOK")
     parser.add_argument("--directory", type=Path, default=Path("demo"))
+    parser.add_argument("--write", action="store_true", help="put the outputs into the notebooks")
     options = parser.parse_args()
     directory = options.directory.resolve()
     # A Unix socket's path has at most 107 bytes, so a deep TMPDIR will not do.
     parent = tempfile.gettempdir()
     parent = parent if len(parent) < 24 else "/tmp"  # noqa: S108  (a private directory in it)
-    with tempfile.TemporaryDirectory(prefix="nbdock-demo-", dir=parent) as private:
-        _isolate(directory, Path(private))
-        return run(options.notebook.resolve(), directory, Path(private))
+    with tempfile.TemporaryDirectory(prefix="nbdock-demo-", dir=parent) as made:
+        private = Path(made)
+        packages = Path(os.environ.get("NBDOCK_HOME") or private / "packages").resolve()
+        _isolate(directory, private)
+        paths = [path.resolve() for path in options.notebooks]
+        if options.write:
+            return max(write(path, packages, private) for path in paths)
+        return max(run(path, directory, private) for path in paths)
 
 
 if __name__ == "__main__":
