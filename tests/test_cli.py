@@ -9,10 +9,12 @@ import os
 import pty
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -459,6 +461,26 @@ class TestTables:
         assert "/etc/motd" in result.stdout
         assert nbdock_("compare", motd, motd, "--exit-code").exit_code == 0
 
+    def test_what_was_built_or_pulled_has_a_name(
+        self, registry: Registry, repository: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "x.nix").write_text(MOTD.replace('"motd";', '"motd"; tag = "1";', 1))
+        built = nbdock_("build", tmp_path / "x.nix")
+        assert built.stderr.startswith("Built motd:1 in ")
+        (row,) = json.loads(printed("layers", "motd:1", "--format", "json"))
+        assert row["contents"] == ["motd"]
+        printed("export", "motd:1", tmp_path / "root.tar")
+        assert "./etc/motd" in oracles.call("tar", "tf", tmp_path / "root.tar").split()
+        copy = f"{registry.host}/{repository}:1"
+        assert printed("push", "motd:1", copy).startswith(f"{copy}@sha256:")
+        # It is what was pulled, whatever the registry has now, unless that is asked for.
+        printed("pull", copy)
+        other = registry.push(repository, "1", layers=[layer({"a": b"1"})])
+        assert other.digest not in printed("push", copy, f"{copy}2")
+        assert len(json.loads(printed("files", copy, "--format", "json"))) == 2
+        assert len(json.loads(printed("files", f"docker://{copy}", "--format", "json"))) == 1
+        assert nbdock_("layers", "motd:1", "--platform", "linux/amd46").exit_code == 2
+
     def test_what_is_no_image(self, tmp_path: Path) -> None:
         result = nbdock_("layers", tmp_path / "none.tar")
         assert (result.exit_code, result.stdout) == (1, "")
@@ -475,3 +497,120 @@ def oracle_image(archive: Path) -> str:
     layout = archive.with_suffix(".oci")
     oracles.skopeo("copy", f"docker-archive:{archive}", f"oci:{layout}:x")
     return str(layout)
+
+
+class TestRoom:
+    def test_usage_is_the_table(self, motd: Path) -> None:
+        text = printed("usage")
+        assert text.startswith("On the disk\n")
+        assert f"in {BlobStore.default().home}" in text
+        rows = json.loads(printed("usage", "--format", "json"))
+        table = nbdock.usage_table().reset_index()
+        assert rows[0]["file_count"] == 3
+        assert [row["kind"] for row in rows] == table["kind"].tolist()
+        assert printed("usage", "--format", "csv").startswith("kind,place,file_count,size_bytes,")
+
+    def test_prune(self, motd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NBDOCK_PRUNE_GRACE_S", "60")
+        store = BlobStore.default()
+        long_ago = time.time() - 3600
+        for path in (store.home / "blobs" / "sha256").iterdir():
+            os.utime(path, (long_ago, long_ago))
+        assert printed("prune").splitlines() == ["      0 B       0  in all"]
+        for stored in store.images():
+            store.remove_image(stored.name)
+        assert printed("prune", "--older-than", "2h", "--format", "json") == "[]\n"
+        dry = printed("prune", "--dry-run").splitlines()
+        assert [line.split()[2:] for line in dry] == [["3", "blobs"], ["3", "in", "all"]]
+        rows = json.loads(printed("prune", "--older-than", "30min", "--format", "json"))
+        assert {row["kind"] for row in rows} == {"blobs"}
+        assert list((store.home / "blobs" / "sha256").iterdir()) == []
+
+    def test_a_time_that_is_none(self) -> None:
+        result = nbdock_("prune", "--older-than", "3 fortnights")
+        assert result.exit_code == 2
+        assert "write for example 45min" in result.stderr
+
+
+@pytest.fixture
+def named(nbdock_home: Path) -> Path:
+    """A home with names of images; how they got there is not what is asked."""
+    manifests = [
+        {"annotations": {"org.opencontainers.image.ref.name": name}, "digest": "", "size": 1}
+        for name in ("redis:7.2", "redis:7.4", "localhost:5000/motd:1")
+    ]
+    nbdock_home.mkdir(exist_ok=True)
+    (nbdock_home / "index.json").write_text(json.dumps({"manifests": [*manifests, {}, 3]}))
+    (nbdock_home / "index.json").write_text(json.dumps({"manifests": [*manifests, {}]}))
+    return nbdock_home
+
+
+class TestCompletion:
+    """As shells ask for it."""
+
+    def test_in_bash(self, named: Path, tmp_path: Path) -> None:
+        """What bash is told to put in place of the last word as it sees it: after a colon."""
+        (tmp_path / "cells").mkdir()
+        (tmp_path / "cells" / "a b.nix").touch()
+        lines = {
+            "nbdock pre": ["prefetch"],
+            "nbdock layers --form": ["--format"],
+            "nbdock layers --format=j": ["json"],
+            "nbdock layers redis": ["redis:7.2", "redis:7.4"],
+            "nbdock layers redis:7.4": ["7.4"],
+            "nbdock compare redis:7.2 local": ["localhost:5000/motd:1"],
+            "nbdock push redis:7.2 localhost:5": ["5000/motd:1"],
+            "nbdock push redis:7.2 localhost:5000/motd:": ["1"],
+            "nbdock layers cel": ["cells"],
+            "nbdock build cells/": ["cells/a b.nix"],
+            "nbdock completion z": ["zsh"],
+        }
+        program = f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n'
+        (tmp_path / "nbdock").write_text(program)
+        (tmp_path / "nbdock").chmod(0o755)
+        asked = "".join(
+            f"COMP_LINE={shlex.quote(line)}; COMP_POINT=${{#COMP_LINE}}; _nbdock_completion "
+            f"{tmp_path}/nbdock; printf '%s\\n' \"${{COMPREPLY[@]}}\" ==\n"
+            for line in lines
+        )
+        # Without a terminal there is nothing to set options of.
+        script = f"compopt() {{ :; }}\n{printed('completion', 'bash')}\n{asked}"
+        said = subprocess.check_output(["bash", "-c", script], cwd=tmp_path, text=True)
+        answers = [answer.split("\n")[:-1] for answer in said.split("==\n")[:-1]]
+        assert dict(zip(lines, answers, strict=True)) == lines
+
+    def test_in_zsh_and_fish(self, named: Path) -> None:
+        """What their scripts, which are click's, ask nbdock."""
+        asked = {"COMP_WORDS": "nbdock layers redis:", "COMP_CWORD": "2"}
+        zsh = answer({"_NBDOCK_COMPLETE": "zsh_complete", **asked})
+        assert zsh.split("\n")[:6] == ["plain", "redis:7.2", "_", "plain", "redis:7.4", "_"]
+        asked = {"COMP_WORDS": "nbdock layers redis:", "COMP_CWORD": "redis:"}
+        fish = answer({"_NBDOCK_COMPLETE": "fish_complete", **asked})
+        assert fish.split()[:2] == ["plain,redis:7.2", "plain,redis:7.4"]
+        assert printed("completion", "zsh").startswith("#compdef nbdock\n")
+        assert "complete --no-files --command nbdock" in printed("completion", "fish")
+
+    @pytest.mark.parametrize("text", [None, "", "[]", '{"manifests": [3, {"annotations": 1}]}'])
+    def test_a_store_that_is_not_there_or_damaged(
+        self, nbdock_home: Path, text: str | None
+    ) -> None:
+        if text is not None:
+            nbdock_home.mkdir(exist_ok=True)
+            (nbdock_home / "index.json").write_text(text)
+        asked = {"_NBDOCK_COMPLETE": "bash_complete", "NBDOCK_LINE": "nbdock layers re"}
+        assert answer(asked).split() == ["file,re"]
+        assert (nbdock_home / "index.json").exists() == (text is not None)
+
+    def test_it_imports_no_more_than_it_must(self, named: Path) -> None:
+        code = (
+            "import sys; from nbdock.cli import main\n"
+            "try: main(prog_name='nbdock')\n"
+            "except SystemExit: print('\\n', *{m.partition('.')[0] for m in sys.modules})"
+        )
+        asked = {"_NBDOCK_COMPLETE": "bash_complete", "NBDOCK_LINE": "nbdock layers re"}
+        *_, modules = answer(asked, [sys.executable, "-c", code]).splitlines()
+        assert not set(modules.split()) & HEAVY
+
+
+def answer(asked: dict[str, str], program: list[str] = PROGRAM) -> str:
+    return subprocess.check_output(program, env={**os.environ, **asked}, text=True)

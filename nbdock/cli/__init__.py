@@ -7,7 +7,7 @@
 
 ``prefetch`` takes what ``nix-prefetch-docker`` takes, and prints what that prints. Results go to
 standard output, everything else to standard error. The exit code is 0, 1 for what failed, 2 for
-what was asked wrongly, 130 for what was interrupted.
+what was asked wrongly, 3 for a difference that was asked for, 130 for what was interrupted.
 
 Only this module is imported for ``--help``; what a command needs, it imports itself.
 """
@@ -18,7 +18,8 @@ import click
 
 import nbdock
 from nbdock.cli.building import build, export
-from nbdock.cli.machine import doctor
+from nbdock.cli.completion import completion
+from nbdock.cli.machine import doctor, prune, usage
 from nbdock.cli.registries import prefetch, pull, push
 from nbdock.cli.running import Commands
 from nbdock.cli.tables import compare, files, layers, packages, sharing, waste
@@ -33,6 +34,7 @@ def main() -> None:
 
 
 for command in (
-    build, pull, push, prefetch, export, layers, files, packages, waste, sharing, compare, doctor
+    build, pull, push, prefetch, export, layers, files, packages, waste, sharing, compare,
+    usage, prune, doctor, completion,
 ):  # fmt: skip
     main.add_command(command)

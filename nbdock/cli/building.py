@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import nbdock
+from nbdock.cli.completion import ImageName
 from nbdock.cli.running import examples, run_command
+from nbdock.cli.sources import open_source
 
 if TYPE_CHECKING:
     from nbdock.notebook.building import Outcome
@@ -33,7 +35,9 @@ _MAGIC = re.compile(r"\s*%%(\w+)[ \t]*(.*)(?:\n|\Z)")
     ),
 )
 @click.argument("file", type=click.File(encoding="utf-8"))
-@click.option("--save", metavar="PATH", help="Write it to a file or an OCI layout.")
+@click.option(
+    "--save", metavar="PATH", type=click.Path(), help="Write it to a file or an OCI layout."
+)
 @click.option("--load", is_flag=True, help="Load it into a running Docker or Podman engine.")
 @click.option("--push", metavar="REFERENCE", help="Put it into a registry.")
 @click.option("--dry-run", is_flag=True, help="Only print the layers that there would be.")
@@ -76,7 +80,12 @@ def build(file: TextIO, *, quiet: bool, **flags: Any) -> None:
             progress=report, on_log=None if quiet else _say,
         )  # fmt: skip
 
-    outcome = run_command(work, lambda outcome: outcome.summary, quiet=quiet)
+    def done(outcome: Outcome) -> str:
+        first, *more = outcome.summary.split(", ", 1)
+        named = isinstance(outcome.result, Image) and outcome.result.reference
+        return ", ".join([f"{first} {named}" if named else first, *more])
+
+    outcome = run_command(work, done, quiet=quiet)
     made = outcome.result
     if isinstance(made, LayerPlan):
         click.echo("".join(f"{row.position:3}  {_names(row)}\n" for row in made.rows()), nl=False)
@@ -98,19 +107,19 @@ def _say(line: str) -> None:
     short_help="Flatten an image into one tar.",
     epilog=examples("nbdock export redis:7 redis-root.tar"),
 )
-@click.argument("image")
-@click.argument("path")
+@click.argument("image", type=ImageName())
+@click.argument("path", type=click.Path())
 @click.option("--in-vm", is_flag=True, help="Let a virtual machine overlay the layers.")
 @click.option("--quiet", "-q", is_flag=True, help="Only print the result.")
 def export(image: str, path: str, *, in_vm: bool, quiet: bool) -> None:
     """Write the files of an image as a container sees them into one tar, for docker import.
 
-    IMAGE is the path of an archive or an OCI layout, docker:// and a name in a registry, or the
-    name of an image in a running engine.
+    IMAGE is the path of an archive or an OCI layout, the name of an image that was built or pulled
+    here, docker:// and a name in a registry, or the name of an image in a running engine.
     """
 
     async def work(report: Progress | None) -> object:
-        opened = await nbdock.load_image(image, progress=report)
+        opened = await open_source(image, progress=report)
         flat = await nbdock.export_image(opened, in_vm=in_vm, progress=report)
         return await flat.save(path, progress=report)
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import nbdock
+from nbdock.cli.completion import ImageName
 from nbdock.cli.running import COMMON, examples, run_command, with_options
+from nbdock.cli.sources import open_source
 
 if TYPE_CHECKING:
     from nbdock.packages import Progress
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["prefetch", "pull", "push"]
 
 _IMAGE = (
-    click.argument("image", required=False),
+    click.argument("image", required=False, type=ImageName()),
     click.argument("tag_or_digest", required=False),
     click.option("--image-name", metavar="NAME", help="The same as IMAGE."),
     click.option("--image-tag", metavar="TAG", help="The same as TAG; default: latest."),
@@ -59,7 +61,9 @@ def prefetch(*, as_json: bool, quiet: bool, **options: Any) -> None:
     *_IMAGE,
     click.option("--sha256", help="The checksum that it must have, as prefetch says it."),
     click.option("--hash", help='The same as "sha256-...".'),
-    click.option("--save", metavar="PATH", help="Write it to a file or an OCI layout."),
+    click.option(
+        "--save", metavar="PATH", type=click.Path(), help="Write it to a file or an OCI layout."
+    ),
     click.option("--load", is_flag=True, help="Load it into a running Docker or Podman engine."),
     *COMMON,
 )
@@ -87,8 +91,8 @@ def pull(*, save: str | None, load: bool, quiet: bool, **options: Any) -> None:
         "nbdock push docker://redis:7 localhost:5000/team/redis:7",
     ),
 )
-@click.argument("source")
-@click.argument("reference")
+@click.argument("source", type=ImageName())
+@click.argument("reference", type=ImageName())
 @click.option("--compression", metavar="KIND", help="gz, zstd or none; default: as they are.")
 @with_options(*COMMON)
 def push(
@@ -96,16 +100,16 @@ def push(
 ) -> None:
     """Put an image into a registry, and print its name with its digest.
 
-    SOURCE is the path of an archive or an OCI layout, docker:// and a name in a registry, or the
-    name of an image in a running engine. If an archive or a layout has the image for several
-    platforms, all of them are pushed.
+    SOURCE is the path of an archive or an OCI layout, the name of an image that was built or pulled
+    here, docker:// and a name in a registry, or the name of an image in a running engine. If an
+    archive or a layout has the image for several platforms, all of them are pushed.
     """
     from nbdock.images import MultiPlatformImage
 
     async def work(report: Progress | None) -> object:
         # From a registry it is the image for this machine: the others need not be fetched.
         platform = None if source.startswith("docker://") else "all"
-        image = await nbdock.load_image(source, platform=platform, progress=report)
+        image = await open_source(source, platform=platform, progress=report)
         how: dict[str, Any] = {"tls_verify": tls_verify, "progress": report}
         if compression is not None and isinstance(image, MultiPlatformImage):
             return await nbdock.push_index(image.images, reference, compression=compression, **how)

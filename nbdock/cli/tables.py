@@ -14,34 +14,50 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nbdock.cli.completion import ImageName
 from nbdock.cli.running import COMMON, examples, with_options
+from nbdock.cli.sources import from_store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["compare", "files", "layers", "packages", "sharing", "waste"]
+__all__ = [
+    "FORMAT",
+    "compare",
+    "files",
+    "layers",
+    "packages",
+    "print_table",
+    "sharing",
+    "waste",
+]
 
 _IMAGE = (
-    "An image is the path of an archive or an OCI layout, a name in a registry (redis:7), or "
-    "docker-daemon:NAME in a running engine."
+    "An image is the path of an archive or an OCI layout, the name of one that was built or pulled "
+    "here, a name in a registry (redis:7; docker://redis:7 is only that), or docker-daemon:NAME in "
+    "a running engine."
 )
+
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text",
+    show_default=True, help="json and csv have sizes in bytes and digests whole.",
+)  # fmt: skip
 
 _TABLE = (
     click.option("--platform", metavar="OS/ARCH", help="Of an image for several; default: here."),
-    click.option(
-        "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text",
-        show_default=True, help="json and csv have sizes in bytes and digests whole.",
-    ),
+    FORMAT,
     *COMMON,
 )  # fmt: skip
 
 
 def _several(function: Callable[..., None]) -> Callable[..., None]:
-    return click.argument("images", metavar="IMAGE...", nargs=-1, required=True)(function)
+    return click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=ImageName())(
+        function
+    )
 
 
 def _one(function: Callable[..., None]) -> Callable[..., None]:
-    return click.argument("image")(function)
+    return click.argument("image", type=ImageName())(function)
 
 
 @click.command(
@@ -131,7 +147,7 @@ def sharing(images: Sequence[str], *, measure: str | None, **options: Any) -> No
     ),
 )
 @with_options(
-    click.argument("a"), click.argument("b"),
+    click.argument("a", type=ImageName()), click.argument("b", type=ImageName()),
     click.option("--exit-code", is_flag=True, help="End with 3 if anything differs."),
     *_TABLE,
 )  # fmt: skip
@@ -157,6 +173,11 @@ def _show(
     from nbdock.showing import TerminalOutput, show_calls
 
     form, quiet = options.pop("form"), options.pop("quiet")
+    if options.get("platform") is None:
+        images = [
+            [from_store(name) for name in each] if isinstance(each, list) else from_store(each)
+            for each in images
+        ]
     show_calls(None if quiet else TerminalOutput)
     try:
         make: Callable[..., pd.DataFrame] = getattr(tables, function)
@@ -169,8 +190,13 @@ def _show(
         table = make(*images, **options)
     finally:
         show_calls(None)
-    click.echo(_FORMS[form](table, said), nl=False)
+    print_table(table, form, said)
     return len(table)
+
+
+def print_table(table: pd.DataFrame, form: str, facts: Sequence[str] = ()) -> None:
+    """Print a table of nbdock's as text, JSON or CSV; the text has facts above it."""
+    click.echo(_FORMS[form](table, facts), nl=False)
 
 
 def _as_text(table: pd.DataFrame, facts: Sequence[str]) -> str:

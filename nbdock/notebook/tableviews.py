@@ -36,6 +36,7 @@ _HEADINGS = {
     "reproducibility_table": "Differences of builds",
     "registry_table": "Tags",
     "index_table": "Platforms",
+    "usage_table": "On the disk",
 }
 _WITH_SHARES = ("layer_table", "package_table", "waste_table")
 _NUMBERS_AS_THEY_STAND = ("uid", "gid", "layer", "by_layer", "position")

@@ -21,7 +21,7 @@ from nbdock.showing import watched_plain
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MARK", "table_function"]
+__all__ = ["MARK", "marked", "table_function"]
 
 MARK = "nbdock"
 """The key in a table's ``attrs``."""
@@ -29,8 +29,8 @@ MARK = "nbdock"
 P = ParamSpec("P")
 
 
-def table_function(function: Callable[P, pd.DataFrame]) -> Callable[P, pd.DataFrame]:
-    """Mark what a function gives with its name, and show in notebooks how it goes."""
+def marked(function: Callable[P, pd.DataFrame]) -> Callable[P, pd.DataFrame]:
+    """Mark what a function gives with its name."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
@@ -39,4 +39,9 @@ def table_function(function: Callable[P, pd.DataFrame]) -> Callable[P, pd.DataFr
         table.attrs[MARK] = {"table": function.__name__, "rows": rows, "columns": columns}
         return table
 
-    return checked(watched_plain("Read")(call))
+    return call
+
+
+def table_function(function: Callable[P, pd.DataFrame]) -> Callable[P, pd.DataFrame]:
+    """The same for a public function that takes ``progress``, shown in notebooks as it goes."""
+    return checked(watched_plain("Read")(marked(function)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nbdock.calling import checked
 from nbdock.content import BlobStore
 from nbdock.images import usage
+from nbdock.tables.marking import marked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,7 @@ __all__ = ["usage_table"]
 
 
 @checked
+@marked
 def usage_table(*, store: BlobStore | None = None) -> pd.DataFrame:
     """What nbdock keeps on the disk: how much of what, and what of it `prune` would free.
 
