@@ -29,6 +29,7 @@ from nbdock.notebook.doctor import doctor_view
 from nbdock.notebook.jobdisplay import show_awaited, show_job
 from nbdock.notebook.joblook import plain_line
 from nbdock.notebook.packageviews import package_set_view, package_view, planners_view
+from nbdock.notebook.tablemagics import efficiency_view
 from nbdock.notebook.tableviews import table_view
 from nbdock.notebook.views import Cell, Column, View, plural, share, shortened
 from nbdock.packages import AptSearchResult, Closure, Package, PackageSet
@@ -308,6 +309,7 @@ def _completed_view(completed: CompletedCommand) -> View:
 
 
 _DOCTOR_TABLE = ("nbdock.tables.doctortable", "DoctorTable")
+_EFFICIENCY = ("nbdock.tables.waste", "Efficiency")
 _FRAMES = (("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame"))
 """Where pandas 3 and pandas 2 say that it is."""
 
@@ -333,8 +335,10 @@ def install(shell: Any) -> None:
     for kind, view in _VIEWS:
         formatters["text/html"].for_type(kind, _html(view))
         formatters["text/plain"].for_type(kind, _pretty(view))
-    # By its name, as its module imports pandas.
+    # By their names, as their modules import pandas and numpy.
     formatters["text/html"].for_type_by_name(*_DOCTOR_TABLE, _html(doctor_view))
+    formatters["text/html"].for_type_by_name(*_EFFICIENCY, _html(efficiency_view))
+    formatters["text/plain"].for_type_by_name(*_EFFICIENCY, _pretty(efficiency_view))
     for place in _FRAMES:
         formatters["text/html"].for_type_by_name(*place, _frame_html)
         formatters["text/plain"].for_type_by_name(*place, _frame_text)
@@ -381,7 +385,7 @@ def remove(shell: Any) -> None:
     for kind, _ in _VIEWS:
         formatters["text/html"].pop(kind, None)
         formatters["text/plain"].pop(kind, None)
-    for place in (_DOCTOR_TABLE, *_FRAMES):
+    for place in (_DOCTOR_TABLE, _EFFICIENCY, *_FRAMES):
         for format_ in ("text/html", "text/plain"):
             formatters[format_].pop(".".join(place), None)
     shell.display_formatter.ipython_display_formatter.pop(Job, None)

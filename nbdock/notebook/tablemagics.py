@@ -26,6 +26,7 @@ from nbdock.jobs import Job
 from nbdock.notebook.flags import TableFlags, parse_table
 from nbdock.notebook.progress import run_with_progress
 from nbdock.notebook.tableviews import describe
+from nbdock.notebook.views import View
 from nbdock.oci import Reference
 from nbdock.packages import Closure
 from nbdock.units import bytes_text
@@ -33,12 +34,26 @@ from nbdock.units import bytes_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TableMagics", "image_values", "table_names"]
+    from nbdock.tables.waste import Efficiency
+
+__all__ = ["TableMagics", "efficiency_view", "image_values", "table_names"]
 
 _ONE: Final = (Image, ImageStream, Closure, Reference, str, os.PathLike)
 _SEVERAL: Final = (list, tuple, MergedImages)
 _CLOSE = 0.75
 """How near a word must be to a name of the notebook to be taken for a slip, from 0 to 1."""
+
+
+def efficiency_view(score: Efficiency) -> View:
+    """The score of an image, and the bytes behind it."""
+    what = "dive efficiency" if score.method == "dive" else "Efficiency"
+    return View(
+        f"{what} {100 * score.score:.1f} %",
+        facts=[
+            f"{bytes_text(score.wasted_bytes)} of {bytes_text(score.total_bytes)} wasted",
+            f"{score.user_wasted_percent:.1f} % of the layers above the lowest",
+        ],
+    )
 
 
 @magics_class
@@ -102,10 +117,8 @@ class TableMagics(Magics):
         # Opened once for both.
         image = tables.open_image(named.value, **given)
         score = tables.efficiency(image, **options)
-        facts = [
-            f"{options.get('method', '')} efficiency {100 * score.score:.1f} %".strip(),
-            f"{bytes_text(score.wasted_bytes)} of {bytes_text(score.total_bytes)} wasted",
-        ]
+        view = efficiency_view(score)
+        facts = [view.heading[:1].lower() + view.heading[1:], *view.facts[:1]]
         code = "; ".join([
             _call("waste_table", named.code, given),
             _call("efficiency", named.code, {**options, **given}),

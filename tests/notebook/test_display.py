@@ -16,6 +16,7 @@ from nbdock.content import BlobStore
 from nbdock.layering import LayerPlan
 from nbdock.notebook.views import ROWS_SHOWN, Cell, Column, View, plural, share
 from nbdock.oci import Descriptor, Digest, History, ImageConfig, Manifest, MediaType
+from nbdock.tables.waste import Efficiency
 
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)"> \x1b[31m& \' "'
 SHOWN = EVIL.replace("\x1b", "\ufffd")
@@ -215,6 +216,15 @@ def test_an_image_without_a_name_or_layers(cells) -> None:
     text, html = bundle(cells, dataclasses.replace(make_image(0, name=""), tag=""))
     assert text.startswith("unnamed image\nlinux/amd64, 0 B, 0 layers\nsha256:")
     checked(html)
+
+
+def test_a_score_is_a_sentence(cells) -> None:
+    score = Efficiency(0.7488, 9_392_774, 37_397_323, 25.18, "nbdock")
+    text, html = bundle(cells, score)
+    facts = ["9.4 MB of 37 MB wasted", "25.2 % of the layers above the lowest"]
+    assert text == "\n".join(["Efficiency 74.9 %", ", ".join(facts)])
+    assert checked(html) == "|".join(["Efficiency 74.9 %", " \u00b7 ".join(facts)])
+    assert bundle(cells, dataclasses.replace(score, method="dive"))[0].startswith("dive efficiency")
 
 
 def test_inside_a_list_the_line_stands(cells) -> None:
