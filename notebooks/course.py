@@ -150,6 +150,8 @@ def _replay_cells(missing: str) -> None:
                     k: v if isinstance(v, dict) else "".join(v) for k, v in output["data"].items()
                 }
                 publish_display_data(data, output.get("metadata", {}))
+            else:  # an error that the lesson is about
+                print("\n".join(output["traceback"]), file=sys.stderr)
 
     def instead(lines: list[str]) -> list[str]:
         source = "".join(lines).strip()
