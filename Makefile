@@ -3,7 +3,8 @@
 #   make demo    set everything up and run the quickstart notebook
 #   make test    install what the tests need (as root on Debian or Ubuntu), lint, type-check, test
 #
-# Then: make lab (JupyterLab), make bench (benchmarks), make lint, make clean.
+# Then: make lab (JupyterLab), make docs (the documentation), make bench (benchmarks), make lint,
+# make clean.
 # PYTHON=/path/to/python chooses the interpreter, VENV=/path another place for the environment.
 
 VENV ?= .venv
@@ -20,11 +21,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.nbdock-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint bench clean components venv
+.PHONY: help demo test lab docs lint bench clean components venv
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,7p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,8p'
 
 venv: $(READY)
 
@@ -45,7 +46,7 @@ $(READY): pyproject.toml $(wildcard nbdock/notebook/labextension/* nbdock/notebo
 	@echo "Setting up $(VENV) with $$("$(PYTHON)" --version) (a minute or two) ..."
 	@[ -x "$(BIN)/python" ] || "$(PYTHON)" -m venv "$(VENV)"
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check \
-		--editable '.[widgets,vm,dev]'
+		--editable '.[widgets,vm,docs,dev]'
 	@touch $@
 
 demo: $(READY)
@@ -54,6 +55,11 @@ demo: $(READY)
 lab: $(READY)
 	@"$(BIN)/jupyter-lab" --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) \
 		$(LAB_OPTIONS)
+
+docs: $(READY)
+	@"$(BIN)/python" -m sphinx --jobs $(JOBS) --fail-on-warning --keep-going --quiet \
+		docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 lint: $(READY)
 	@"$(BIN)/ruff" check .

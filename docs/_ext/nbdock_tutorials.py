@@ -1,0 +1,37 @@
+"""The notebooks of ``notebooks/`` become the pages of ``tutorials/``, in the order of their names.
+
+Links between notebooks hold as they are; what leads from a notebook into ``docs/`` is made to lead
+to the page.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+
+def copy_notebooks(app: Sphinx) -> None:
+    """Copy what is new, and remove what is gone; what did not change Sphinx need not read again."""
+    target = Path(app.srcdir, "tutorials")
+    source = Path(app.srcdir, "../notebooks")
+    found = [*source.glob("[0-9][0-9]-*.ipynb"), source / "dockertools-manual.ipynb"]
+    notebooks = {path.name: path for path in found}
+    for stale in target.glob("*.ipynb"):
+        if stale.name not in notebooks:
+            stale.unlink()
+    for name, path in notebooks.items():
+        notebook = json.loads(path.read_text(encoding="utf-8").replace("](../docs/", "](../"))
+        notebook["metadata"]["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+        text = json.dumps(notebook, indent=1)
+        copy = target / name
+        if not copy.exists() or copy.read_text(encoding="utf-8") != text:
+            copy.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("builder-inited", copy_notebooks)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
