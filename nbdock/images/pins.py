@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nbdock.calling import argument_name
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerCache
 from nbdock.errors import ArgumentTypeError, DigestMismatchError, InvalidDigestError
@@ -114,7 +115,9 @@ async def check_pin(image: Image, pin: Digest, *, argument: str) -> None:
         f"{format_hash(actual)}, not {format_hash(pin)}.",
         digest=str(pin),
         actual=str(actual),
-        hint=f"If this is the image you want, write {line}",
+        hint=f"The hash is that of the image under this name and tag "
+        f"({argument_name('final_image_name')}, {argument_name('final_image_tag')}). "
+        f"If this is the image you want, write {line}",
     )
     error.argument = argument
     raise error

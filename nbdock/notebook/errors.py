@@ -55,6 +55,8 @@ def _render(error: NbdockError) -> list[str]:
     if place is not None and place.source_line.strip():
         # What a program said may follow the fact itself, on lines of its own.
         fact, newline, said = lines[0].partition("\n")
+        if isinstance(error, CommandError):  # it says the place in words of its own
+            fact = fact.replace(f" at line {error.line} of the script ({error.source_line})", "")
         where = f" {_DIM}(line {place.line}, column {place.column}){_END}"
         lines[0] = f"{fact}{where}{newline}{said}"
         lines += ["", *_pointed_at(place.source_line, place.column)]

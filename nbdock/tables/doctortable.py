@@ -1,7 +1,6 @@
 """The type of `doctor`'s table: a DataFrame that notebooks know to show whole.
 
-pandas would cut off the commands that are to be copied. A selection of rows or columns is a plain
-DataFrame again.
+pandas would cut off the commands that are to be copied, also in a selection of rows or columns.
 """
 
 from __future__ import annotations
@@ -22,6 +21,10 @@ _STATUSES = ["missing", "optional", "slower", "ok"]
 
 class DoctorTable(pd.DataFrame):
     """What `nbdock.doctor` found."""
+
+    @property
+    def _constructor(self) -> type[DoctorTable]:
+        return DoctorTable
 
 
 def table_of(parts: Iterable[CheckedPart]) -> DoctorTable:

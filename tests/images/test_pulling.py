@@ -162,6 +162,7 @@ class TestPins:
         # The name is part of the archive, and so of the checksum.
         with pytest.raises(DigestMismatchError, match="not the image that was pinned") as caught:
             pull(place, image_digest=pushed.digest, sha256=found.sha256)
+        assert "this name and tag (final_image_name, final_image_tag)" in str(caught.value)
         pasted = str(caught.value).rpartition('sha256 = "')[2].removesuffix('";')
         assert pull(place, image_digest=pushed.digest, sha256=pasted)
 

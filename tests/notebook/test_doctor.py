@@ -26,6 +26,8 @@ def test_the_table_is_shown_whole_and_is_a_table(cells) -> None:
     data, _ = cells.shell.display_formatter.format(table)
     assert LONG.replace('"', "&quot;") in data["text/html"]
     assert "<style" not in data["text/html"]
+    part, _ = cells.shell.display_formatter.format(table[table.status == "optional"])
+    assert LONG.replace('"', "&quot;") in part["text/html"]
     assert cells.value("t = %nbdock doctor\nt.loc['two', 'fix']") == LONG
     assert cells.value("nbdock.doctor().loc['two', 'found']") == "not here"
 

@@ -110,8 +110,8 @@ def test_a_cell_without_a_script(cells, runs, capsys) -> None:
 
 def test_where_the_script_stopped(cells, runs) -> None:
     runs.error = CommandError(
-        "The script failed with exit code 1:\nmkdir: no", exit_code=1, output="mkdir: no",
-        argument="script", line=3, source_line="mkdir /a/b",
+        "The script failed with exit code 1 at line 3 of the script (mkdir /a/b):\nmkdir: no",
+        exit_code=1, output="mkdir: no", argument="script", line=3, source_line="mkdir /a/b",
     )  # fmt: skip
     shown = cells.shown("%%runAsRoot base\n#!/bin/sh\necho\n\tmkdir /a/b\nmkdir /a/b\n")
     assert shown.startswith(

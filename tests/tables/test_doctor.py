@@ -277,9 +277,10 @@ def test_the_look_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     table = nbdock.doctor()
     html = doctor_view(table).html()
     assert "needed for" in html
-    assert command.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in html
-    # A selection is pandas' own.
-    assert type(table[["fix"]]) is pd.DataFrame
+    escaped = command.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert escaped in html
+    assert isinstance(table[["fix"]], type(table))  # so a selection is shown whole as well
+    assert escaped in doctor_view(table[table.status == "optional"]).html()
     del table["found"]
     assert doctor_view(table).text().splitlines()[2].split() == [
         "part", "status", "needed", "for", "fix"
