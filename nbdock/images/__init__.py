@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbdock.images.advising import advice_at_hand
     from nbdock.images.arguments import Contents, argument_names, context_packages, from_cell
     from nbdock.images.asroot import run_as_root
     from nbdock.images.build import build_image, build_layered_image
@@ -48,6 +49,7 @@ __all__ = [
     "PruneReport",
     "RootFilesystem",
     "Usage",
+    "advice_at_hand",
     "argument_names",
     "build_image",
     "build_layered_image",
@@ -76,6 +78,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "advising": "advice_at_hand",
     "arguments": "Contents argument_names context_packages from_cell",
     "asroot": "run_as_root",
     "build": "build_image build_layered_image",

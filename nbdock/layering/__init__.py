@@ -5,6 +5,7 @@ A planner is a function from a closure and a limit to a `LayerPlan`. `planners` 
 packages changed.
 """
 
+from nbdock.layering.advice import BUDGETS, HARDLY_MORE, LayerAdvice, advise_on, day_between
 from nbdock.layering.auto import ImageRoot, auto_plan
 from nbdock.layering.chunked import chunked_plan
 from nbdock.layering.fleet import FleetPlan, FleetPlanner, FleetRow, fleet_plan
@@ -27,6 +28,8 @@ __all__ = [  # noqa: RUF022 - in order of importance
     "FleetPlan",
     "FleetPlanner",
     "FleetRow",
+    "advise_on",
+    "LayerAdvice",
     "popularity_plan",
     "auto_plan",
     "size_plan",
@@ -37,6 +40,9 @@ __all__ = [  # noqa: RUF022 - in order of importance
     "check_layer_limit",
     "popularity",
     "label_of",
+    "day_between",
+    "BUDGETS",
+    "HARDLY_MORE",
     "Planner",
     "Planners",
     "LayerRow",

@@ -22,6 +22,7 @@ from nbdock.images import PrefetchedImage, prefetch_image
 from nbdock.jobs import Job, JobReport
 from nbdock.layering import LayerPlan
 from nbdock.nixlang import parse
+from nbdock.notebook.advising import advise_later
 from nbdock.notebook.building import Made, build_cell, run_cell
 from nbdock.notebook.flags import BuildFlags, parse_flags, parse_prefetch, parse_run
 from nbdock.notebook.jobdisplay import run_job
@@ -229,6 +230,7 @@ class BuildMagics(Magics):
         made = run_job(name, work, always=always or flags.delivers)
         if flags.output:
             self.shell.user_ns[flags.output] = made
+        advise_later(made)
         return made
 
     def _start(self, work: _Work, output: str | None, name: str) -> Job[Made | LayerPlan]:

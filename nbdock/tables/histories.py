@@ -194,8 +194,22 @@ def to_date(value: object, *, argument: str) -> dt.date:
         ) from None
 
 
-def to_closure(contents: Contents | Closure) -> Closure:
-    """The closure of contents; a closure as it is."""
+def to_closure(contents: Contents | Closure | Image) -> Closure:
+    """The closure of contents, or of an image that was built of them; a closure as it is.
+
+    Raises
+    ------
+    ArgumentError
+        An image whose packages are not known.
+    """
+    if isinstance(contents, Image):
+        if contents.closure is None:
+            raise ArgumentError(
+                f"Of what packages {contents} was built is not known.",
+                argument="contents",
+                hint="It is for images that this session built. Give the contents.",
+            )
+        return contents.closure
     return contents if isinstance(contents, Closure) else run(closure_of(contents))
 
 

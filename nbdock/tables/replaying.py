@@ -26,13 +26,17 @@ import numpy.typing as npt
 
 from nbdock.calling import checked
 from nbdock.errors import ArgumentError, ArgumentTypeError
-from nbdock.images import Contents
+from nbdock.images import Contents, Image
 from nbdock.layering import (
+    BUDGETS,
+    HARDLY_MORE,
     HistoryPlanner,
+    LayerAdvice,
     LayerPlan,
     Strategy,
     check_layer_limit,
     chunked_plan,
+    day_between,
     order_layers,
     planner_of,
 )
@@ -49,15 +53,12 @@ if TYPE_CHECKING:
 __all__ = ["BUDGETS", "IDEAL", "PLANNERS", "Advice", "advise", "replay"]
 
 PLANNERS: Final = ("popularity", "auto", "size", "chunked", "history")
-BUDGETS: Final = (5, 10, 20, 40, 100)
 IDEAL: Final = "ideal"
-_TEST_DAYS = 365
-_HARDLY_MORE = 1.05
 
 
 @table_function
 def replay(
-    contents: Contents | Closure,
+    contents: Contents | Closure | Image,
     history: HistorySource | None = None,
     *,
     planners: Sequence[Strategy] | Mapping[str, Strategy] = PLANNERS,
@@ -71,7 +72,7 @@ def replay(
     Parameters
     ----------
     contents
-        As for `build_layered_image`; or a closure.
+        As for `build_layered_image`; a closure; or an image that was built of packages.
     history
         When the packages changed: anything that `history_of` takes. By default what the contents
         themselves tell.
@@ -157,9 +158,8 @@ def split_of(history: ChangeHistory, split: dt.date | str | None) -> dt.date:
     ArgumentError
         It is not within the history.
     """
-    days = (history.end - history.start).days
     if split is None:
-        return history.end - dt.timedelta(days=min(_TEST_DAYS, days // 2))
+        return day_between(history)
     day = to_date(split, argument="split")
     if not history.start <= day < history.end:
         raise ArgumentError(
@@ -233,45 +233,23 @@ def _rows(
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Advice:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Advice(LayerAdvice):
     """What layers chosen by history would have saved, in a sentence; `table` has the figures.
 
     Attributes
     ----------
-    layers, against_layers
-        How many layers by history are compared with how many by popularity. Count.
-    saved
-        Which part of the bytes they do not pull, from 0 to 1; negative if they pull more.
-    days
-        How many days the image was rebuilt for.
     table
         Bytes pulled: a row for each budget, a column for each planner.
     """
 
-    layers: int
-    against_layers: int
-    saved: float
-    days: int
     table: pd.DataFrame
-
-    def __str__(self) -> str:
-        if not self.table[IDEAL].any():
-            return f"In {self.days} days nothing changed: any layers do."
-        share = abs(self.saved)
-        than = f"than {self.against_layers} by popularity, over {self.days} days"
-        if share < 0.005:
-            return f"{self.layers} layers chosen by history pull no less {than}."
-        more_or_less = "less" if self.saved > 0 else "more"
-        return f"{self.layers} layers chosen by history pull {share:.0%} {more_or_less} {than}."
-
-    __repr__ = __str__
 
 
 @checked
 @watched_plain("Replayed")
 def advise(
-    contents: Contents | Closure,
+    contents: Contents | Closure | Image,
     history: HistorySource | None = None,
     *,
     max_layers: int | None = None,
@@ -288,7 +266,8 @@ def advise(
     Parameters
     ----------
     max_layers
-        As for `build_layered_image`: how many layers popularity has.
+        As for `build_layered_image`: how many layers popularity has. Of an image, by default as
+        many as it was built with.
     contents, history, split, every_days, progress
         As for `replay`.
 
@@ -304,6 +283,9 @@ def advise(
         As `replay`.
     """
     packages = to_closure(contents)
+    plan = contents.plan if isinstance(contents, Image) else None
+    if max_layers is None and plan is not None and plan.limit > 1:
+        max_layers = plan.limit + 1
     room = check_layer_limit(max_layers, 0)
     budgets = sorted({min(budget, room) for budget in (*BUDGETS, room)})
     table = replay(
@@ -313,9 +295,10 @@ def advise(
     pulled = table["pulled_bytes"].groupby(["budget", "planner"], observed=True).sum().unstack()
     pulled = pulled[["popularity", "history", IDEAL]].rename_axis(columns=None)
     mine = pulled["history"]
-    layers = int(mine.index[mine <= _HARDLY_MORE * mine.iloc[-1]][0])
+    layers = int(mine.index[mine <= HARDLY_MORE * mine.iloc[-1]][0])
     against = budgets[-1] if len(packages) > budgets[-1] else layers
     by_popularity = float(pulled["popularity"][against])
     saved = 1 - float(mine[layers]) / by_popularity if by_popularity else 0.0
     days = table.index.get_level_values("rebuild").max() * every_days if len(table) else 0
-    return Advice(layers, against, saved, int(days), pulled)
+    changed = bool(pulled[IDEAL].any())
+    return Advice(layers, against, saved, int(days), changed, pulled)

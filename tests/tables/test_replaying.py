@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import random
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -120,3 +122,18 @@ def test_advice_says_how_many_layers_do() -> None:
     assert advice.table.columns.tolist() == ["popularity", "history", "ideal"]
     nothing = advise(packages, weeks(**{f"p{n}": [] for n in range(30)}))
     assert "nothing changed" in str(nothing)
+
+
+def test_an_image_is_what_it_was_built_of(nbdock_home: Path) -> None:
+    packages = closure_of(**{f"p{n}": 1000 + n for n in range(8)})
+    history = weeks(**{f"p{n}": list(range(10)) if n < 3 else [] for n in range(8)})
+    image = nbdock.concurrency.run(
+        nbdock.build_layered_image("a", contents=packages.packages, max_layers=5)
+    )
+    advice = advise(image, history)
+    assert (advice.against_layers, advice.table.index.max()) == (4, 4)
+    assert str(advice) == str(advise(packages, history, max_layers=5))
+    one = nbdock.concurrency.run(nbdock.build_image("b", contents=packages.packages))
+    assert advise(one, history).table.index.max() == 99
+    with pytest.raises(ArgumentError, match="is not known"):
+        advise(dataclasses.replace(one, closure=None), history)

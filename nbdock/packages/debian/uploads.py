@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from nbdock import settings
-from nbdock.concurrency import gather_limited, in_worker
+from nbdock.concurrency import gather_limited, in_thread, in_worker
 from nbdock.content import BlobStore, LayerCache
 from nbdock.errors import ContentError
 from nbdock.packages.debian.changelog import Upload, deb_uploads
@@ -40,7 +40,7 @@ _NOT_SENT = frozenset({"unreleased", "experimental"})
 
 
 async def changelog_history(
-    packages: Iterable[Package], *, progress: Progress | None = None
+    packages: Iterable[Package], *, fetch: bool = True, progress: Progress | None = None
 ) -> ChangeHistory:
     """When packages changed, as far as it shows in the versions that the package sources have.
 
@@ -48,6 +48,9 @@ async def changelog_history(
     ----------
     packages
         Those that are no Debian packages are not in the history.
+    fetch
+        Whether packages are fetched for it. If not, it is made of what is here, quietly: one after
+        the other, beside the workers. What is not here is not in the history.
     progress
         Told of packages that are fetched for it, and how many are read.
 
@@ -64,7 +67,7 @@ async def changelog_history(
         A package that is needed cannot be fetched or read.
     """
     asked = [package for package in packages if isinstance(package, AptPackage)]
-    uploads = await read_uploads(asked, progress=progress)
+    uploads = await read_uploads(asked, fetch=fetch, progress=progress)
     indexes = [await each.index() for each in {p.package_set: None for p in asked}]
     codenames = frozenset(name for index in indexes for name in index.codenames)
     made_s = [index.made_s for index in indexes if index.made_s is not None]
@@ -116,7 +119,7 @@ def _exposure(uploads: Sequence[Upload], start: dt.date) -> float:
 
 
 async def read_uploads(
-    packages: Iterable[AptPackage], *, progress: Progress | None = None
+    packages: Iterable[AptPackage], *, fetch: bool = True, progress: Progress | None = None
 ) -> Mapping[str, tuple[Upload, ...]]:
     """The entries of packages' changelogs by the packages' keys, newest first.
 
@@ -124,8 +127,8 @@ async def read_uploads(
 
     Parameters
     ----------
-    progress
-        Told of packages that are fetched for it, and how many are read.
+    fetch, progress
+        As for `changelog_history`.
 
     Raises
     ------
@@ -141,14 +144,17 @@ async def read_uploads(
     for members in groups.values():
         members.sort(key=lambda p: (p.record.size_bytes, p.record.sha256))
     known = await in_worker(_recalled, asked)
+    here = None if fetch else await in_thread(_here, asked)
     waiting = {
-        name: tuple(p for p in members if p.record.sha256 not in known)
+        name: tuple(
+            p for p in members if p.record.sha256 not in known and (here is None or p.key in here)
+        )
         for name, members in groups.items()
         if not any(known.get(p.record.sha256) for p in members)
     }
     # One package of each source at first; of the few that are without, the next.
     while waiting := {name: members for name, members in waiting.items() if members}:
-        read = await _read([members[0] for members in waiting.values()], progress)
+        read = await _read([members[0] for members in waiting.values()], fetch, progress)
         known |= read
         waiting = {
             name: members[1:]
@@ -163,22 +169,29 @@ async def read_uploads(
     return found
 
 
+def _here(packages: Iterable[AptPackage]) -> set[str]:
+    """The keys of packages whose .debs are here."""
+    return {p.key for p in packages if deb_path(p.record).exists()}
+
+
 async def _read(
-    packages: Sequence[AptPackage], progress: Progress | None
+    packages: Sequence[AptPackage], fetch: bool, progress: Progress | None
 ) -> dict[str, tuple[Upload, ...]]:
     """The changelogs of packages by the digests of their .debs; kept for the next time."""
-    await fetch_debs([p.record for p in packages], progress=progress)
+    if fetch:
+        await fetch_debs([p.record for p in packages], progress=progress)
+    call = in_worker if fetch else in_thread
     done = 0
 
     async def one(package: AptPackage) -> tuple[Upload, ...]:
         nonlocal done
-        uploads = await in_worker(deb_uploads, deb_path(package.record), package.name)
+        uploads = await call(deb_uploads, deb_path(package.record), package.name)
         done += 1
         if progress is not None:
             progress("Reading changelogs", done, len(packages))
         return uploads
 
-    limit = settings.current().workers
+    limit = settings.current().workers if fetch else 1
     read = await gather_limited([functools.partial(one, p) for p in packages], limit)
     found = {p.record.sha256: uploads for p, uploads in zip(packages, read, strict=True)}
     await in_worker(_keep, found)

@@ -18,6 +18,8 @@ from support.debs import deb, info, write
 from nbdock import settings
 from nbdock.packages import AptPackage, apt, changelog_history, read_uploads
 from nbdock.packages.debian.changelog import UPLOADS_LIMIT, deb_uploads, parse_changelog
+from nbdock.packages.debian.fetching import deb_path
+from nbdock.packages.debian.record import PackageRecord
 
 STAMP = dt.datetime(2026, 1, 15, tzinfo=dt.UTC)
 
@@ -185,6 +187,25 @@ async def test_one_deb_of_each_source_is_read_and_none_again(
     read.clear()
     assert await read_uploads(packages) == first
     assert read == []
+
+
+async def test_what_is_not_here_is_not_fetched_for_who_did_not_ask(
+    packages: Sequence[AptPackage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nbdock.packages.debian import uploads
+
+    away = {p.record.sha256: Path("/nowhere") for p in packages[1:]}
+
+    def path(record: PackageRecord) -> Path:
+        return away.get(record.sha256) or deb_path(record)
+
+    monkeypatch.setattr(uploads, "deb_path", path)
+    monkeypatch.setattr(uploads, "fetch_debs", None)
+    found = await read_uploads(packages, fetch=False)
+    # Of one source it is enough to have one.
+    assert [p.name for p in packages if found[p.key]] == ["app", "app-data"]
+    history = await changelog_history(packages, fetch=False)
+    assert set(history.changes) == {"app", "app-data"}
 
 
 async def test_packages_that_are_not_debians_have_no_history(nbdock_home: Path) -> None:
