@@ -1,7 +1,8 @@
 """Every place and limit as one named, documented setting.
 
 A setting comes from `configure()`, else from the environment (`NBDOCK_HOME`, `NBDOCK_WORKERS`, ...:
-the name in capitals after `NBDOCK_`), else from its default. Units stand in the names.
+the name in capitals after `NBDOCK_`), else from its default. Units stand in the names. Whatever
+else shows or sets them (``%config NbdockSettings``, the documentation) takes them from here.
 
     >>> import nbdock
     >>> nbdock.settings.current().max_layers_limit
@@ -10,6 +11,7 @@ the name in capitals after `NBDOCK_`), else from its default. Units stand in the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -272,23 +274,9 @@ class Settings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type == "bool":
-                if not isinstance(value, bool):
-                    raise ArgumentTypeError(
-                        f"The setting {field.name} must be true or false, not {value!r}.",
-                        argument=field.name,
-                    )
-                continue
-            if isinstance(value, int | float) and value <= 0 and field.name != "progress_delay_s":
+            if not _is_right(field, value):
                 raise ArgumentTypeError(
-                    f"The setting {field.name} must be above zero, not {value!r}.",
-                    argument=field.name,
-                )
-            if field.type == _TEXTS and not (
-                isinstance(value, tuple) and all(isinstance(text, str) for text in value)
-            ):
-                raise ArgumentTypeError(
-                    f"The setting {field.name} must be several texts, not {value!r}.",
+                    f"The setting {field.name} must be {_wanted(field)}, not {value!r}.",
                     argument=field.name,
                 )
         for text in self.registry_mirrors:
@@ -310,34 +298,75 @@ class Settings:
 _chosen: dict[str, Any] = {}
 _TEXTS = "tuple[str, ...]"
 _TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_CHOICES = {"vm_accelerator": ("auto", "kvm", "tcg"), "vm_kernel": ("auto", "host", "package")}
+_LEAST = {"max_layers_default": 2, "max_layers_limit": 2, "progress_delay_s": 0}
+"""The numbers that need not be above zero, or more than that."""
+_UNITS = {"_bytes": "bytes", "_s": "seconds", "_characters": "characters", "_layers": "layers"}
+
+
+def _wanted(field: dataclasses.Field[Any]) -> str:
+    """What a setting must be, in words, with its unit."""
+    if field.type in ("int", "float"):
+        unit = next((unit for end, unit in _UNITS.items() if field.name.endswith(end)), "")
+        number = f"a {'whole ' if field.type == 'int' else ''}number{unit and f' of {unit}'}"
+        least = _LEAST.get(field.name)
+        return f"{number} above zero" if least is None else f"{number}, at least {least}"
+    if choices := _CHOICES.get(field.name):
+        return f"{', '.join(choices[:-1])} or {choices[-1]}"
+    names = {"bool": "true or false", "str": "a text", _TEXTS: "several texts"}
+    return names.get(str(field.type), "a path")
+
+
+def _is_right(field: dataclasses.Field[Any], value: object) -> bool:
+    """Whether a setting may have this value."""
+    if field.type == "bool":
+        return isinstance(value, bool)
+    if field.type in ("int", "float"):
+        kinds = int if field.type == "int" else int | float
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            return False
+        return value >= _LEAST[field.name] if field.name in _LEAST else value > 0
+    if field.type == _TEXTS:
+        return isinstance(value, tuple) and all(isinstance(text, str) for text in value)
+    if field.type == "str":
+        return isinstance(value, str) and value in _CHOICES.get(field.name, (value,))
+    return isinstance(value, Path) or (value is None and field.default is None)
+
+
+def _read(field: dataclasses.Field[Any], text: str) -> Any:
+    """What the text of an environment variable means; ValueError or KeyError if it is nothing."""
+    match field.type:
+        case "int":
+            return int(text)
+        case "float":
+            return float(text)
+        case "bool":
+            return _TRUTHS[text.strip().lower()]
+        case "str":
+            return text
+        case kind if kind == _TEXTS:
+            return tuple(text.split())
+        case _:
+            return Path(text).expanduser()
 
 
 def _from_environment(fields: tuple[dataclasses.Field[Any], ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields:
-        text = os.environ.get(f"NBDOCK_{field.name.upper()}")
+        variable = f"NBDOCK_{field.name.upper()}"
+        text = os.environ.get(variable)
         if not text:
             continue
-        try:
-            if field.type == "int":
-                found[field.name] = int(text)
-            elif field.type == "float":
-                found[field.name] = float(text)
-            elif field.type == "bool":
-                found[field.name] = _TRUTHS[text.strip().lower()]
-            elif field.type == "str":
-                found[field.name] = text
-            elif field.type == _TEXTS:
-                found[field.name] = tuple(text.split())
-            else:
-                found[field.name] = Path(text).expanduser()
-        except (ValueError, KeyError):
-            kind = "true or false" if field.type == "bool" else "a number"
-            raise ArgumentTypeError(
-                f"The environment variable NBDOCK_{field.name.upper()} is {text!r}, "
-                f"which is not {kind}.",
-                argument=field.name,
-            ) from None
+        with contextlib.suppress(ValueError, KeyError):
+            value = _read(field, text)
+            if _is_right(field, value):
+                found[field.name] = value
+                continue
+        raise ArgumentTypeError(
+            f"The environment variable {variable} must be {_wanted(field)}, not {text!r}.",
+            argument=field.name,
+            hint=f"Set it to another value, or unset it for the default of {field.name}.",
+        )
     return found
 
 
@@ -361,15 +390,39 @@ def current() -> Settings:
     return _last[1]
 
 
+def _as_kept(field: dataclasses.Field[Any], value: Any) -> Any:
+    """A value as it is kept: texts for paths and lists, 1e6 for a whole number, are meant well."""
+    if field.type == _TEXTS:
+        # One text is meant as one, not as its letters.
+        texts = value.split() if isinstance(value, str) else value
+        return tuple(texts) if isinstance(texts, list) else texts
+    if field.type == "int" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if str(field.type).startswith("Path") and isinstance(value, str | os.PathLike):
+        return Path(value).expanduser()
+    return value
+
+
 def configure(**changes: Any) -> Settings:
     """Change settings for this process; ``None`` puts one back to its default.
+
+    In a notebook, ``%config NbdockSettings.workers = 2`` does the same.
 
     Raises
     ------
     UnknownArgumentError
         No such setting; the hint names the nearest.
+    ArgumentTypeError
+        A value that the setting cannot have. Nothing is changed then.
+
+    Examples
+    --------
+    >>> configure(max_layers_default=40).max_layers_default
+    40
+    >>> configure(max_layers_default=None).max_layers_default
+    100
     """
-    known = [f.name for f in dataclasses.fields(Settings)]
+    known = [field.name for field in _FIELDS]
     for name in changes:
         if name not in known:
             close = nearest(name, known)
@@ -379,17 +432,9 @@ def configure(**changes: Any) -> Settings:
                 hint=f"Did you mean {close[0]}?" if close else f"Settings: {', '.join(known)}.",
             )
     trial = {k: v for k, v in {**_chosen, **changes}.items() if v is not None}
-    for name in ("home", "ca_file"):
-        if name in trial:
-            trial[name] = Path(trial[name]).expanduser()
-    for name in (field.name for field in _FIELDS if field.type == _TEXTS):
-        if name in trial:
-            # One text is meant as one, not as its letters.
-            value = trial[name]
-            trial[name] = (
-                tuple(value.split()) if isinstance(value, str)
-                else tuple(value) if isinstance(value, list) else value
-            )  # fmt: skip
+    for field in _FIELDS:
+        if field.name in trial:
+            trial[field.name] = _as_kept(field, trial[field.name])
     Settings(**trial)
     _chosen.clear()
     _chosen.update(trial)

@@ -41,7 +41,9 @@ def test_a_text_a_number_and_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     now = settings.current()
     assert (now.nix_channel, now.nix_lookups, now.ca_file) == ("/srv/list", 7, Path("/etc/ca.pem"))
     monkeypatch.setenv("NBDOCK_NIX_LOOKUPS", "many")
-    with pytest.raises(ArgumentTypeError, match="not a number"):
+    with pytest.raises(
+        ArgumentTypeError, match="NBDOCK_NIX_LOOKUPS must be a whole number above zero, not 'many'"
+    ):
         settings.current()
 
 
@@ -55,3 +57,60 @@ def test_it_shows_what_is_not_the_default() -> None:
     assert repr(settings.Settings()) == "Settings()"
     changed = settings.Settings(registry_mirrors=("docker.io=mirror.example",), workers=3)
     assert repr(changed) == "Settings(workers=3, registry_mirrors=('docker.io=mirror.example',))"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("workers", 0, "a whole number above zero"),
+        ("workers", True, "a whole number above zero"),
+        ("workers", "3", "a whole number above zero"),
+        ("io_buffer_bytes", 1.5, "a whole number of bytes above zero"),
+        ("silence_timeout_s", float("nan"), "a number of seconds above zero"),
+        ("progress_delay_s", -1, "a number of seconds, at least 0"),
+        ("max_layers_default", 1, "a whole number, at least 2"),
+        ("vm_snapshots", 1, "true or false"),
+        ("vm_accelerator", "xen", "auto, kvm or tcg"),
+        ("nix_channel", 3, "a text"),
+        ("home", 3, "a path"),
+    ],
+)
+def test_what_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object, wanted: str
+) -> None:
+    with pytest.raises(ArgumentTypeError) as caught:
+        settings.configure(**{name: value})
+    assert caught.value.message == f"The setting {name} must be {wanted}, not {value!r}."
+    assert caught.value.argument == name
+    assert settings._chosen == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("workers", "0", "a whole number above zero"),
+        ("workers", "1.5", "a whole number above zero"),
+        ("silence_timeout_s", "soon", "a number of seconds above zero"),
+        ("vm_snapshots", "perhaps", "true or false"),
+        ("vm_kernel", "mine", "auto, host or package"),
+    ],
+)
+def test_what_is_refused_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, wanted: str
+) -> None:
+    variable = f"NBDOCK_{name.upper()}"
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ArgumentTypeError) as caught:
+        settings.current()
+    said = f"The environment variable {variable} must be {wanted}, not {text!r}."
+    assert caught.value.message == said
+    assert name in str(caught.value.hint)
+    monkeypatch.delenv(variable)
+    assert getattr(settings.current(), name) == getattr(settings.Settings(), name)
+
+
+def test_what_is_meant_well() -> None:
+    now = settings.configure(json_limit_bytes=1e6, home="~/x", silence_timeout_s=5)
+    assert (now.json_limit_bytes, now.home) == (1_000_000, Path.home() / "x")
+    assert isinstance(now.json_limit_bytes, int)
+    assert settings.configure(progress_delay_s=0).progress_delay_s == 0

@@ -15,7 +15,7 @@ import nbdock
 from nbdock import packages
 from nbdock.errors import NbdockError
 from nbdock.jobs import Job, JobState
-from nbdock.notebook import completion, display, errors
+from nbdock.notebook import completion, config, display, errors
 from nbdock.notebook.doctor import DoctorMagics
 from nbdock.notebook.exploremagics import ExploreMagics
 from nbdock.notebook.flags import TABLE_MAGICS
@@ -37,6 +37,7 @@ _renewing: WeakKeyDictionary[Any, Callable[..., None]] = WeakKeyDictionary()
 def load(shell: Any) -> None:
     """Give a shell the magics and the looks; ``nbdock``, ``apt`` and ``pkgs``, if they are free."""
     shell.register_magics(*_MAGICS)
+    config.install(shell)
     display.install(shell)
     errors.install()
     completion.install(shell)
@@ -74,6 +75,7 @@ def unload(shell: Any) -> None:
         registered = manager.registry.pop(magics.__name__, None)
         if registered in shell.configurables:
             shell.configurables.remove(registered)
+    config.remove(shell)
     display.remove(shell)
     errors.remove()
     completion.remove(shell)
