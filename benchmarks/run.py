@@ -20,7 +20,7 @@ from pathlib import Path
 
 from targets import RESULTS
 
-BENCHMARKS = ("import_time", "plan", "build", "registry", "vm", "tables", "replay")
+BENCHMARKS = ("import_time", "plan", "build", "registry", "vm", "tables", "replay", "fleet")
 HERE = Path(__file__).parent
 HEADS = ("", "target", "holds")
 
