@@ -18,6 +18,7 @@ Names are imported when they are first used, so that ``import nbdock`` is quick.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
+
+# Silent until somebody listens, as libraries are; notebooks and commands show warnings themselves.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "Closure",

@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import functools
 import inspect
+import logging
 import shutil
 import sys
 import threading
@@ -28,6 +29,7 @@ __all__ = [
     "TerminalOutput",
     "run_shown",
     "show_calls",
+    "show_warnings",
     "watched",
     "watched_plain",
 ]
@@ -242,6 +244,23 @@ def watched_plain(done: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         return call
 
     return decorate
+
+
+class _Warnings(logging.Handler):
+    """Warnings on standard error, where nobody has said what becomes of them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            sys.stderr.write(f"nbdock: {record.getMessage()}\n")
+
+
+_warnings = _Warnings(logging.WARNING)
+
+
+def show_warnings(*, wanted: bool = True) -> None:
+    """Show the warnings of nbdock's log, in notebooks and commands; or no longer."""
+    logger = logging.getLogger("nbdock")
+    logger.addHandler(_warnings) if wanted else logger.removeHandler(_warnings)
 
 
 @contextlib.asynccontextmanager

@@ -55,7 +55,10 @@ class Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
+        """Run a command; what it warns of is said beside its result."""
+        from nbdock.showing import show_warnings
+
+        show_warnings()
         try:
             return super().invoke(ctx)
         except NbdockError as error:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 
@@ -33,6 +34,8 @@ from nbdock.errors import NbdockError
 from nbdock.oci import Descriptor, Digest
 
 __all__ = ["LayerCache", "LayerRecord"]
+
+_log = logging.getLogger(__name__)
 
 # SQLite's own limit on variables in one statement was 999 for long.
 _AT_A_TIME = 500
@@ -100,6 +103,7 @@ class LayerCache:
                     continue
                 if self._store.has(record.diff_id, record.size_bytes):
                     found[key] = record
+            _log.debug("%d of %d layers are in the cache", sum(k in found for k in part), len(part))
         return found
 
     def put(self, key: str, record: LayerRecord) -> None:

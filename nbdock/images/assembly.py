@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Sequence
 
 from nbdock.content import LayerRecord
@@ -23,6 +24,8 @@ from nbdock.oci import (
 from nbdock.packages import Closure
 
 __all__ = ["MadeLayer", "assemble", "platform_of"]
+
+_log = logging.getLogger(__name__)
 
 _BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"  # Nix's digits: those that spell no words
 
@@ -74,6 +77,7 @@ def assemble(
         plan=plan, closure=closure, arguments=request.arguments,
     )  # fmt: skip
     request.store.set_image(image.reference, image.descriptor)
+    _log.info("Built %s: %d layers, %s", image.reference, len(layers), image.digest)
     return image
 
 

@@ -23,7 +23,7 @@ from nbdock.notebook.magics import BuildMagics
 from nbdock.notebook.names import BUILDERS, default_apt
 from nbdock.notebook.progress import cell_output
 from nbdock.notebook.tablemagics import TableMagics
-from nbdock.showing import show_calls
+from nbdock.showing import show_calls, show_warnings
 
 __all__ = ["Job", "JobState", "load", "unload"]
 
@@ -42,6 +42,7 @@ def load(shell: Any) -> None:
     errors.install()
     completion.install(shell)
     show_calls(cell_output)
+    show_warnings()
     names: dict[str, object] = {"nbdock": nbdock, "apt": default_apt()}
     # A setting that is wrong is told where it is used, not here.
     with contextlib.suppress(NbdockError):
@@ -80,6 +81,7 @@ def unload(shell: Any) -> None:
     errors.remove()
     completion.remove(shell)
     show_calls(None)
+    show_warnings(wanted=False)
     if (renew := _renewing.pop(shell, None)) is not None:
         shell.events.unregister("pre_run_cell", renew)
     # Only what still is what was given: a name that the notebook bound anew is its own.

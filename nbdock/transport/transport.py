@@ -24,8 +24,10 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import logging
 import os
 import ssl
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from nbdock.transport.guarded import Guard
 
 __all__ = ["Authorize", "Transport"]
+
+_log = logging.getLogger(__name__)
 
 Authorize = Callable[[str], str | None]
 """Gives the ``Authorization`` header for a URL, or None; asked anew for every redirect's target."""
@@ -346,13 +350,18 @@ class Transport:
         client = self._open_client(scheme)
         try:
             request = client.build_request(method, url, headers=headers, content=content)
-            return Response(await client.send(request, stream=True))
+            began_s = time.monotonic()
+            response = Response(await client.send(request, stream=True))
         except (httpx.InvalidURL, UnicodeError) as error:
             raise TransportError(
                 f"{redacted(url)} is not a URL: {error}.", url=redacted(url)
             ) from error
         except httpx.HTTPError as error:
             raise connection_error(error, url) from error
+        if _log.isEnabledFor(logging.DEBUG):
+            after_s = time.monotonic() - began_s
+            _log.debug("%s %s: %d, %.3f s", method, redacted(url), response.status, after_s)
+        return response
 
     def _open_client(self, scheme: str) -> httpx.AsyncClient:
         """The client for a scheme, made with its first request."""

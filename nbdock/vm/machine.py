@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import logging
 import os
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import IO, Any, Final, TypeVar
 
 from nbdock import settings
-from nbdock.concurrency import in_thread
+from nbdock.concurrency import in_thread, in_worker
 from nbdock.content import TemporaryFile
 from nbdock.errors import (
     GuestBootError,
@@ -52,9 +53,12 @@ from nbdock.vm.log import Log, keep_last
 from nbdock.vm.monitor import Disk, Monitor
 from nbdock.vm.qemu import MachineSpec, limit_qemu, start_qemu
 from nbdock.vm.reception import PIECE_BYTES, Reception
+from nbdock.vm.scratch import format_disk, new_disk
 from nbdock.vm.verdict import Death, judge, refusal
 
 __all__ = ["Machine", "State"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -110,6 +114,8 @@ class Machine:
         What the commands wrote, the last of it.
     entropy_bits
         How much entropy the guest's kernel had when it had booted. Bits.
+    scratch
+        The disk that it writes to, from its start on; a file without a name.
     times
         When each state was reached. Seconds since the start, by the state's name.
     """
@@ -123,11 +129,13 @@ class Machine:
         self.monitor = Monitor(self._take_event)
         self._begin = time.monotonic()
         self._on_log = on_log
+        self.scratch: IO[bytes]
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: dict[str, socket.socket] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
         self._trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closing = contextlib.ExitStack()
         self._events: list[str] = []
         self._console = bytearray()
         self._stderr = bytearray()
@@ -165,6 +173,10 @@ class Machine:
         """
         assert self.state is State.STARTING, self.state
         assert self._process is None
+        self.scratch = new_disk(self.spec.disk_mib << 20)
+        self._closing.callback(self.scratch.close)
+        if not incoming:
+            await in_worker(format_disk, self.scratch.fileno())
         stderr = self._spawn(incoming=incoming)
         work = (
             self._read("console", self._take_console),
@@ -251,11 +263,11 @@ class Machine:
             )
 
         assert self._process is not None
-        written = (os.fstat(disk.fd).st_size for disk in disks if not disk.read_only)
+        written = [self.scratch.fileno(), *(disk.fd for disk in disks if not disk.read_only)]
         limit_qemu(
             self._process.pid,
             cpu_s=self._elapsed_s() + 2 * timeout_s + 60,
-            file_bytes=max(written, default=0),
+            file_bytes=max(os.fstat(fd).st_size for fd in written),
         )
         self._log = log = Log(self._on_log, job.nonce.encode())
         self.output = log.output
@@ -305,6 +317,7 @@ class Machine:
         await self.monitor.close()
         for channel in self._sockets.values():
             channel.close()
+        self._closing.close()
         if self._trouble.done():
             self._trouble.exception()
         self._mark("closed")
@@ -313,7 +326,8 @@ class Machine:
 
     def _spawn(self, *, incoming: bool) -> IO[bytes]:
         """Start QEMU, from this thread, with whose end it would end."""
-        self._process = start_qemu(self.spec, self._sockets, incoming=incoming)
+        scratch = self.scratch.fileno()
+        self._process = start_qemu(self.spec, self._sockets, scratch, incoming=incoming)
         assert self._process.stderr is not None
         return self._process.stderr
 
@@ -475,7 +489,7 @@ class Machine:
         self._mark(state.value)
 
     def _mark(self, name: str) -> None:
-        self.times.setdefault(name, self._elapsed_s())
+        _log.debug("A guest after %.3f s: %s", self.times.setdefault(name, self._elapsed_s()), name)
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._begin

@@ -3,9 +3,10 @@
     async with ready_machine(spec) as (machine, is_warm):
         exited = await machine.run(job, disks, timeout_s=60)
 
-What is kept is a machine that is READY: it has no disks and knows no job, so it serves for any. It
-is stopped, its state streamed into a file, and it goes on with the job that it was booted for: the
-first job pays some tenth of a second for all that follow. A snapshot belongs to a key, a digest of
+What is kept is a machine that is READY, with the disk that it will write to: it has no layers and
+knows no job, so it serves for any with a disk of that size. It is stopped, its disk and its state
+streamed into a file, and it goes on with the job that it was booted for: the first job pays some
+tenth of a second for all that follow. A snapshot belongs to a key, a digest of
 all that it depends on; one that is damaged, or whose guest does not answer, is removed, and the
 guest boots as if there had been none.
 
@@ -34,7 +35,8 @@ from nbdock.concurrency import gather_all, in_thread
 from nbdock.content import only_one
 from nbdock.errors import ContentError, StorageFullError, VmError
 from nbdock.vm.machine import Machine
-from nbdock.vm.qemu import CHANNELS, FILES, MachineSpec, find_qemu
+from nbdock.vm.qemu import CHANNELS, FILES, SCRATCH, MachineSpec, find_qemu
+from nbdock.vm.scratch import keep_written, put_back
 from nbdock.vm.snapshotfiles import forget_oldest, open_snapshot, seal, snapshot_path, writing
 
 __all__ = ["memory_bucket_mib", "ready_machine", "snapshot_key"]
@@ -83,6 +85,7 @@ async def ready_machine(
         There is no QEMU.
     """
     machine, is_warm = await _ready(spec, on_log, timeout_s)
+    _log.info("A guest %s", "goes on from its snapshot" if is_warm else "has booted")
     async with machine:
         yield machine, is_warm
 
@@ -130,6 +133,7 @@ async def _restored(spec: MachineSpec, key: str, on_log: _OnLog | None) -> Machi
             async with contextlib.AsyncExitStack() as until_it_is:
                 machine = await until_it_is.enter_async_context(Machine(spec, on_log=on_log))
                 await machine.start(incoming=True, timeout_s=_patience_s())
+                await in_thread(put_back, snapshot.fd, machine.scratch.fileno())
                 _, is_whole = await gather_all(
                     _stream_in(machine, snapshot.fd), in_thread(snapshot.verify)
                 )
@@ -152,6 +156,8 @@ async def _kept(machine: Machine, key: str) -> bool:
         return True
     try:
         with writing(key) as file:
+            await machine.ask("stop", timeout_s=_patience_s())
+            await in_thread(keep_written, machine.scratch.fileno(), file.fd)
             await _stream_out(machine, file.fd)
             await in_thread(seal, file, key)
         await in_thread(forget_oldest, keep=key)
@@ -169,9 +175,8 @@ async def _kept(machine: Machine, key: str) -> bool:
 
 
 async def _stream_out(machine: Machine, fd: int) -> None:
-    """Stop a machine and have QEMU write its state into a file."""
+    """Have QEMU write the state of a machine that is stopped into a file."""
     timeout_s = _patience_s()
-    await machine.ask("stop", timeout_s=timeout_s)
     await machine.monitor.give(fd, "snapshot")
     bandwidth = {"max_bandwidth": _AS_FAST_AS_IT_CAN}
     await machine.ask("migrate-set-parameters", timeout_s=timeout_s, **bandwidth)
@@ -236,7 +241,8 @@ def snapshot_key(spec: MachineSpec) -> str:
     """
     what = {
         "version": _VERSION,
-        "command": spec.command(dict.fromkeys(FILES + CHANNELS, 0)),
+        "command": spec.command(dict.fromkeys((*FILES, *CHANNELS, SCRATCH), 0)),
+        "disk": spec.disk_mib,
         "qemu": _identity(find_qemu(spec.kernel.machine)),
         "kernel": [spec.kernel.release, _identity(spec.kernel.image)],
         "initramfs": spec.initramfs.sha256,
