@@ -32,11 +32,10 @@ from IPython.display import publish_display_data
 import nbdock
 from nbdock.requirements import install_command
 
-__all__ = ["Line", "check", "needs", "results"]
+__all__ = ["Line", "check", "needs"]
 
 LESSONS = Path(__file__).resolve().parent
 MARK = {"nbdock": {"is_mark": True}}  # an output that says that the next ones were recorded
-_results: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,6 @@ def check(answer: object, expected: object, *, hint: str = "", wrong: str = "") 
         What to think of, shown where the answer is wrong.
     """
     if answer is ...:
-        _results.append("open")
         return Line(f"Not answered yet. {hint}".strip(), _OPEN)
     why = wrong
     try:
@@ -82,13 +80,7 @@ def check(answer: object, expected: object, *, hint: str = "", wrong: str = "") 
             is_right = is_right.all()
     except Exception as error:  # a wrong answer may be anything
         is_right, why = False, wrong or f"{type(error).__name__}: {error}"
-    _results.append("right" if is_right else "wrong")
     return Line("✓ Right.", _RIGHT) if is_right else Line(f"✗ Not yet. {why}".strip(), _WRONG)
-
-
-def results() -> list[str]:
-    """What the checks of this session said: "right", "wrong" or "open" each."""
-    return list(_results)
 
 
 def needs(*parts: str, package: str = "") -> Line:
@@ -136,7 +128,8 @@ def _replay_cells(missing: str) -> None:
 
     def show(source: str) -> None:
         date, outputs = recorded[source]
-        mark = f"Recorded on {date}; {missing} is missing here." if outputs else "Not run."
+        what = f"Recorded on {date};" if outputs else "Not run:"
+        mark = f"{what} {missing} is missing here."
         publish_display_data(
             {"text/plain": mark, "text/html": f"<em>{html.escape(mark)}</em>"}, MARK
         )
