@@ -21,7 +21,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from nbdock.calling import checked
+from nbdock.calling import argument_name, checked
 from nbdock.errors import ArgumentTypeError
 from nbdock.filetree import DirectoryListing, Entry, EntryKind, Walk, walk_all
 from nbdock.packages.ignoring import Ignored
@@ -259,7 +259,7 @@ def _check_directory(path: str) -> None:
         raise ArgumentTypeError(
             f"{path!r} is not a directory.",
             argument="path",
-            hint="text_file() makes a package of one file.",
+            hint=f"{argument_name('text_file')} makes a package of one file.",
         )
 
 
