@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.nbdock-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab docs lint bench clean components venv
+.PHONY: help demo test lab docs lint packages picture bench clean components venv
 .DELETE_ON_ERROR:
 
 help:
@@ -53,8 +53,8 @@ demo: $(READY)
 	@"$(BIN)/python" notebooks/run.py notebooks/00-quickstart.ipynb --directory demo
 
 lab: $(READY)
-	@"$(BIN)/jupyter-lab" --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) \
-		$(LAB_OPTIONS)
+	@"$(BIN)/jupyter-lab" --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/00-quickstart.ipynb \
+		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 
 docs: $(READY)
 	@"$(BIN)/python" -m sphinx --jobs $(JOBS) --fail-on-warning --keep-going --quiet \
@@ -73,6 +73,12 @@ components:
 test: components $(READY)
 	@$(MAKE) --no-print-directory lint
 	@"$(BIN)/python" -m pytest -n $(JOBS) $(PYTEST_OPTIONS)
+
+packages: $(READY)
+	@"$(BIN)/python" .ci/check_packages.py
+
+picture: $(READY)
+	@"$(BIN)/python" docs/pictures.py
 
 bench: $(READY)
 	@"$(BIN)/python" benchmarks/run.py

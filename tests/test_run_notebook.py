@@ -49,7 +49,42 @@ def test_fails_with_the_error_of_the_cell(tmp_path: Path) -> None:
     assert "[2/2]" not in done.stdout
 
 
-def test_quickstart_is_committed_without_outputs() -> None:
-    notebook = nbformat.read(ROOT / "notebooks/00-quickstart.ipynb", 4)
+def _write(tmp_path: Path, *cells: nbformat.NotebookNode) -> subprocess.CompletedProcess[str]:
+    nbformat.write(V4.new_notebook(cells=list(cells)), tmp_path / "some.ipynb")
+    return subprocess.run(
+        [sys.executable, ROOT / "notebooks/run.py", "--write", tmp_path / "some.ipynb"],
+        env={**os.environ, "NBDOCK_HOME": f"{tmp_path}/packages"}, cwd=tmp_path,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+
+
+def test_writes_what_cells_show_and_nothing_that_differs_from_run_to_run(tmp_path: Path) -> None:
+    done = _write(
+        tmp_path,
+        V4.new_code_cell("import os, time\nos.listdir(), time.tzname[0]"),
+        V4.new_code_cell("import ipywidgets\nipywidgets.IntSlider()"),
+        V4.new_code_cell("open('left', 'w').close()"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "left").exists()
+    notebook = nbformat.read(tmp_path / "some.ipynb", 4)
     nbformat.validate(notebook)
-    assert not [c for c in notebook.cells if c.cell_type == "code" and c.outputs]
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert [dict(cell.metadata) for cell in notebook.cells] == [{}, {}, {}]
+    first, second, _ = (cell.outputs for cell in notebook.cells)
+    assert first[0].data["text/plain"] == "([], 'UTC')"
+    assert set(second[0].data) == {"text/plain"}
+
+
+def test_does_not_write_what_names_the_machine(tmp_path: Path) -> None:
+    done = _write(
+        tmp_path,
+        V4.new_code_cell("import os, sys\nos.getcwd()"),
+        V4.new_code_cell("sys.prefix + '/'"),
+        V4.new_code_cell("print(object())"),
+    )
+    assert done.returncode == 1
+    for number in range(3):
+        assert f"cell {number} shows " in done.stderr
+    notebook = nbformat.read(tmp_path / "some.ipynb", 4)
+    assert not any(cell.outputs for cell in notebook.cells)
