@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from pygments.token import Keyword, Text
 from sphinx.application import Sphinx
 
 from nbdock.notebook.names import BUILDERS
+
+_MAGIC = re.compile(r"(%%?\w+)(.*(?:\n|\Z))")
 
 Token = tuple[int, Any, str]
 
@@ -22,15 +25,13 @@ class CellLexer(Lexer):
 
     def get_tokens_unprocessed(self, text: str) -> Iterator[Token]:  # type: ignore[override]
         """Tokens and where they begin."""
-        line, end, _ = text.partition("\n")
-        magic, blank, flags = line.partition(" ")
         inner = self.rest
         offset = 0
-        if magic.startswith("%"):
-            yield 0, Keyword, magic
-            yield len(magic), Text, blank + flags + end
-            offset = len(line + end)
-            name = magic.lstrip("%")
+        while found := _MAGIC.match(text, offset):
+            yield offset, Keyword, found[1]
+            yield found.end(1), Text, found[2]
+            offset = found.end()
+            name = found[1].lstrip("%")
             inner = NixLexer if name in BUILDERS else BashLexer if name == "runAsRoot" else inner
         for place, kind, value in inner().get_tokens_unprocessed(text[offset:]):
             yield place + offset, kind, value

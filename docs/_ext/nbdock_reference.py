@@ -12,8 +12,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import re
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,6 +32,7 @@ from nbdock.cli import main
 from nbdock.notebook import flags
 from nbdock.units import bytes_text
 
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 UNITS = {"_bytes": "bytes", "_s": "seconds", "_percent": "percent", "_mips": "MIPS"}
 ROOMS = {
     "apt": "Debian and Ubuntu packages", "deb": "Debian and Ubuntu packages",
@@ -61,14 +65,14 @@ def settings_text() -> str:
             meaning, unit = told, "true or false"
         elif len(unit.split()) > 4 or not meaning:
             meaning, unit = told, "path" if field.type == "Path" else ""
-        room = ROOMS.get(field.name.partition("_")[0], "Everything else")
+        room = ROOMS.get(field.name.partition("_")[0], "General")
         variable = f"NBDOCK_{field.name.upper()}"
-        rooms.setdefault(room, []).append([
-            f"`{field.name}`<br>`{variable}`", f"{_default(field)}", unit.lower(),
-            f"{cell(meaning)}.",
-        ])  # fmt: skip
+        shown = f"{_default(field)}<br>{unit.lower()}" if unit else _default(field)
+        rooms.setdefault(room, []).append(
+            [f"**{field.name}**<br><small>{variable}</small>", shown, f"{cell(meaning)}."]
+        )
     return "\n".join(
-        f"## {room}\n\n{table(['setting and its variable', 'default', 'unit', 'meaning'], rows)}"
+        f"## {room}\n\n{table(['setting, variable', 'default, unit', 'meaning'], rows)}"
         for room, rows in rooms.items()
     )
 
@@ -88,7 +92,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if isinstance(value, float):
         return f"`{value:g}`"
     if field.name.endswith("_bytes"):
-        return f"`{value}`<br>{_binary(value)}"
+        return f"`{value}` ({_binary(value)})"
     return f"`{value}`"
 
 
@@ -113,8 +117,22 @@ def magics_text() -> str:
     for shown, told in _magics():
         # The paragraph that lists the flags is the table's, which has them from the parser.
         text = re.split(r"\n\s*\nFlags: ", told)[0]
-        parts += [f"## `{shown}`", text.replace("``", "`"), _flags(shown.lstrip("%"))]
+        parts += [f"## `{shown}`", _with_cells(text), _flags(shown.lstrip("%"))]
     return "\n\n".join(parts)
+
+
+def _with_cells(text: str) -> str:
+    """The same with what is indented as blocks of a cell's language."""
+    fenced = re.sub(
+        r"(?:^    .*\n?)+",
+        lambda found: (
+            f"```{'nix' if '%%' in found[0] else 'ipython3'}\n"
+            f"{textwrap.dedent(found[0]).rstrip()}\n```\n"
+        ),
+        text,
+        flags=re.MULTILINE,
+    )
+    return fenced.replace("```", "\0").replace("``", "`").replace("\0", "```")
 
 
 def _flags(magic: str) -> str:
@@ -166,7 +184,7 @@ def columns_text(which: str) -> str:
 
 def errors_text() -> str:
     """The tree of errors, and each with what it means."""
-    tree = (inspect.getdoc(errors) or "").split("\n\n")[-1]
+    tree = textwrap.dedent((inspect.getdoc(errors) or "").split("\n\n")[-1])
     parts = [f"```text\n{tree}\n```"]
     known = [getattr(errors, name) for name in errors.__all__]
     classes = [each for each in known if inspect.isclass(each)]
@@ -195,16 +213,34 @@ def commands_text() -> str:
         )
         rows = [[f"`{record[0]}`", cell(record[1])] for record in records if record]
         told = inspect.cleandoc(command.help or "")
-        examples = (command.epilog or "").replace("\b\nExamples:\n", "").rstrip()
+        after = inspect.cleandoc((command.epilog or "").replace("\b\n", ""))
+        is_examples = after.startswith("Examples:\n")
+        after = inspect.cleandoc(after.removeprefix("Examples:"))
         parts += [f"### `nbdock {name}`", f"```text\nnbdock {name} {usage}\n```", told]
         parts += [table(["option", "what it does"], rows)] if rows else []
-        if examples:
-            parts.append("```sh\n" + inspect.cleandoc(examples) + "\n```")
+        if after:
+            parts.append(f"```{'sh' if is_examples else 'text'}\n{after}\n```")
     return "\n\n".join(parts)
 
 
+def first_cell_text() -> str:
+    """The cell of the quickstart that builds, and its result."""
+    notebook = json.loads((NOTEBOOKS / "00-quickstart.ipynb").read_text(encoding="utf-8"))
+    for made in notebook["cells"]:
+        if "layer-table" in made["metadata"].get("tags", ()):
+            code = "".join(made["source"])
+            shown = [o["data"]["text/html"] for o in made["outputs"] if "data" in o]
+            html = "".join(text for lines in shown[:1] for text in lines).replace("\n", " ")
+            return (
+                f"```nix\n{code}\n```\n\n"
+                '<div class="cell_output first-cell"><div class="output text_html">'
+                f"{html}</div></div>"
+            )
+    raise LookupError("the quickstart has no cell with the tag layer-table")
+
+
 class Reference(SphinxDirective):
-    """``{nbdock} settings``, ``magics``, ``columns TABLE``, ``errors``, ``commands``."""
+    """``{nbdock} settings``, ``magics``, ``columns TABLE``, ``errors``, ``commands``, ..."""
 
     required_arguments = 1
     optional_arguments = 2
@@ -222,6 +258,7 @@ TEXTS = {
     "magics": magics_text,
     "errors": errors_text,
     "commands": commands_text,
+    "first-cell": first_cell_text,
 }
 
 

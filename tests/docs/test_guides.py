@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from support.apt_archive import Archive, Signer
 from support.certificates import Authority
-from support.nix import NixCache
+from support.nix import Nix, NixCache
 from support.registry import Registry, docker_registry, login_config, tls_config
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
@@ -36,13 +36,17 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def follow(
-    guide: str, directory: Path, replaced: Mapping[str, str] | None = None, user: int | None = None
+    guide: str,
+    directory: Path,
+    replaced: Mapping[str, str] | None = None,
+    *,
+    within: Sequence[str] = (),
 ) -> str:
-    """Run a guide's code in a directory; what it printed."""
+    """Run a guide's code in a directory, by a command if one is given; what it printed."""
     changes = [f"{old}={new}" for old, new in (replaced or {}).items()]
     done = subprocess.run(
-        [sys.executable, str(RUNNER), str(GUIDES / f"{guide}.md"), *changes],
-        cwd=directory, capture_output=True, text=True, timeout=LIMIT_S, check=False, user=user,
+        [*within, sys.executable, str(RUNNER), str(GUIDES / f"{guide}.md"), *changes],
+        cwd=directory, capture_output=True, text=True, timeout=LIMIT_S, check=False,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -98,3 +102,41 @@ def test_big_images(tmp_path: Path, nbdock_home: Path, registry: Registry) -> No
         (tmp_path / name).mkdir()
         (tmp_path / name / "data").write_bytes(os.urandom(1 << 20))
     follow("big-images", tmp_path, {"localhost:5000": registry.host})
+
+
+def test_registries(tmp_path: Path, nbdock_home: Path, registry: Registry) -> None:
+    for tag in ("6", "7", "8"):
+        images = {
+            f"linux/{name}": registry.push("hub/library/redis", f"{tag}-{name}", architecture=name)
+            for name in ("amd64", "arm64")
+        }
+        registry.push_index("hub/library/redis", tag, images)
+    registry.push("quay/team/app", "1", architecture="arm64")
+    mirrors = f"docker.io=http://{registry.host}/hub quay.io=http://{registry.host}/quay"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NBDOCK_REGISTRY_MIRRORS", mirrors)
+        follow("registries", tmp_path, {"localhost:5000": registry.host})
+
+
+def test_saving(tmp_path: Path, apt_home: Path) -> None:
+    follow("saving", tmp_path)
+
+
+def test_packages_of_nixpkgs(
+    tmp_path: Path, nbdock_home: Path, local_nix: Nix, nix_cache: NixCache
+) -> None:
+    follow(
+        "nix", tmp_path,
+        {"https://cache.example/channel": nix_cache.channel_url, "cache.example-1:KEY":
+         nix_cache.public_key, "https://cache.example": nix_cache.url},
+    )  # fmt: skip
+
+
+def test_root(tmp_path: Path, apt_home: Path) -> None:
+    follow("root", tmp_path)
+
+
+def test_without_root(tmp_path: Path, apt_home: Path) -> None:
+    # In a namespace in which nobody is root: no capability, and no user but one's own.
+    nobody = ("unshare", "--user") if os.geteuid() == 0 else ()
+    follow("without-root", tmp_path, within=nobody)
