@@ -53,6 +53,8 @@ demo: $(READY)
 	@"$(BIN)/python" notebooks/run.py notebooks/00-quickstart.ipynb --directory demo
 
 lab: $(READY)
+	@# Pictures in outputs are shown in notebooks that one has run or trusts.
+	@"$(BIN)/jupyter-trust" notebooks/*.ipynb >/dev/null
 	@"$(BIN)/jupyter-lab" --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/00-quickstart.ipynb \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 

@@ -30,7 +30,15 @@ from typing import IO, ParamSpec, TypeVar
 import nbformat
 import psutil
 import pytest
-from playwright.sync_api import ConsoleMessage, Error, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 __all__ = ["PATIENCE_S", "LabServer", "Notebook", "Web", "lab_server"]
 
@@ -151,10 +159,17 @@ def _stop(server: subprocess.Popen[str]) -> None:
 
 
 class Web:
-    """A browser with JupyterLab open in it, driven in a thread of its own."""
+    """A browser with JupyterLab open in it, driven in a thread of its own.
 
-    def __init__(self, server: LabServer) -> None:
+    `size` is of its window, in pixels of style sheets, of which each is `scale` pixels wide.
+    """
+
+    def __init__(
+        self, server: LabServer, *, size: tuple[int, int] = (1100, 900), scale: int = 1
+    ) -> None:
         self._server = server
+        self._size = ViewportSize(width=size[0], height=size[1])
+        self._scale = scale
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "browser")
         self._open = contextlib.ExitStack()
 
@@ -178,7 +193,7 @@ class Web:
         browser = self._open.enter_context(
             playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
         )
-        context = browser.new_context(viewport={"width": 1100, "height": 900})
+        context = browser.new_context(viewport=self._size, device_scale_factor=self._scale)
         context.set_default_timeout(PATIENCE_S * 1000)
         expect.set_options(timeout=PATIENCE_S * 1000)
         page = context.new_page()
