@@ -23,7 +23,7 @@ from support.browser import Notebook, Web, lab_server  # noqa: E402
 
 PICTURE = HERE / "nbdock.png"
 LIMIT_BYTES = 250_000
-SIZE = (1000, 1500)
+SIZE = (1000, 2300)
 MARGIN = 6
 BUILD = """%%buildLayeredImage -o redis
 name = "redis"; tag = "7";
@@ -33,6 +33,7 @@ maxLayers = 8;"""
 EXPLORE = "nbdock.explore(redis)"
 STYLE = """
   .jp-Toolbar, .jp-cell-toolbar, .jp-CellFooter, .jp-Notebook-footer { display: none !important }
+  #jp-bottom-panel, #jp-main-statusbar { display: none !important }
   .jp-Collapser, .jp-Notebook .jp-Cell.jp-mod-active .jp-Collapser { visibility: hidden }
 """
 
@@ -58,7 +59,7 @@ def take(lab: Notebook) -> bytes:
     lab.page.add_style_tag(content=STYLE)
     lab.run(BUILD)
     view = lab.run(EXPLORE).locator(".nbdock-image")
-    expect(view.get_by_text("usr/", exact=True)).to_be_visible()
+    expect(view.get_by_text("usr/", exact=True).first).to_be_visible()
     lab.page.keyboard.press("Escape")
     build, explore = lab.cell(2), lab.cell(3)
     build.scroll_into_view_if_needed()
