@@ -1,4 +1,4 @@
-"""A registry in a hundred lines, for the lesson on registries: all of it in memory, on loopback.
+"""A small registry for the lesson on registries: all of it in memory, on loopback.
 
 A registry keeps blobs (layers and configurations: bytes, found by their SHA-256) and manifests
 (small documents that name blobs, found by their SHA-256 or by a tag). The protocol is that of the
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, data, Content_Type=media_type, Docker_Content_Digest=digest_of(data))
         elif kind == "blobs" and (name, key) in registry.links:
             data = registry.blobs[key]
-            start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+            start = int(re.search(r"\d+", self.headers["Range"] or "bytes=0-")[0])
             part = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
             status = 206 if start else 200
             self.answer(status, data[start:], Docker_Content_Digest=key, **part)
