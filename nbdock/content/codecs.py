@@ -15,11 +15,10 @@ zstd -d, against ``zstd -dc``   zstandard 1.1, backports.zstd 1.1
 zstd -3, against ``zstd -T2``   zstandard 1.0
 ==============================  ========================================================
 
-isal is out although it compresses fastest: its bytes depend on the processor. Under qemu-user, its
-levels 0 to 2 gave other bytes on a CPU without SSE 4.2 than with it, and level 3 others again
-without AVX2. zlib-ng 2.3 gave the same bytes at levels 1 to 9 on all of them (``qemu64``,
-``Nehalem``, ``Haswell``, ``max``), and so did zstandard; a test repeats this. With isal gone from
-compression, a second gzip library for a sixth in decompression is not worth its place.
+isal only decompresses: it would compress fastest, but to bytes that depend on the processor. Under
+qemu-user, its levels 0 to 2 gave other bytes on a CPU without SSE 4.2 than with it, and level 3
+others again without AVX2. zlib-ng 2.3 gave the same bytes at levels 1 to 9 on all of them
+(``qemu64``, ``Nehalem``, ``Haswell``, ``max``), and so did zstandard; a test repeats this.
 
 zstandard carries its own libzstd, the same on every Python. The ``compression.zstd`` of Python 3.14
 (backports.zstd before) is as fast, but uses whatever libzstd the interpreter was linked with, with

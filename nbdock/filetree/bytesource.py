@@ -115,6 +115,11 @@ class StreamSource:
 
     def skip(self, count: int) -> None:
         """See `ByteSource`."""
+        end = self._at + count
+        if end <= len(self._piece):
+            self._at = end
+            self.offset += count
+            return
         while count:
             part = self.some(count)
             if not part:

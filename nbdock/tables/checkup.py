@@ -25,9 +25,9 @@ Status = Literal["ok", "slower", "optional", "missing"]
 
 _PACKAGES: Final = {
     "click": "click", "cryptography": "cryptography", "httpx": "httpx", "ipython": "IPython",
-    "networkx": "networkx", "pandas": "pandas", "pyarrow": "pyarrow", "pysequoia": "pysequoia",
-    "sniffio": "sniffio", "tree-sitter": "tree_sitter", "tree-sitter-nix": "tree_sitter_nix",
-    "zlib-ng": "zlib_ng", "zstandard": "zstandard",
+    "isal": "isal", "networkx": "networkx", "pandas": "pandas", "pyarrow": "pyarrow",
+    "pysequoia": "pysequoia", "sniffio": "sniffio", "tree-sitter": "tree_sitter",
+    "tree-sitter-nix": "tree_sitter_nix", "zlib-ng": "zlib_ng", "zstandard": "zstandard",
 }  # fmt: skip
 
 

@@ -99,7 +99,6 @@ def schema() -> pa.Schema:
 def collect(entries: Iterator[Entry], *, hashes: bool) -> pa.Table:
     """All entries of an archive; with `hashes`, every file is read."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     sha256 = hashlib.sha256
     form = schema()
@@ -122,7 +121,7 @@ def collect(entries: Iterator[Entry], *, hashes: bool) -> pa.Table:
     for row, entry in enumerate(entries):
         path, kind = entry.path, entry.kind
         digest = content = target = link_row = None
-        code = _CODE_OF_KIND[kind]
+        code = Kind.FILE if kind is file_kind else _CODE_OF_KIND[kind]
         whiteout = parse_whiteout(path) if b".wh." in path else None
         if whiteout is not None:
             path, code = whiteout.path, _CODE_OF_WHITEOUT[whiteout.kind]
@@ -169,6 +168,8 @@ def collect(entries: Iterator[Entry], *, hashes: bool) -> pa.Table:
     flush()
     table = pa.Table.from_batches(batches, schema=form).unify_dictionaries()
     if file_of and hashes:
+        import pyarrow.compute as pc
+
         # The digest of a hardlink is that of the file that it is bound to.
         linked = pc.take(table["digest"].combine_chunks(), table["link_row"].combine_chunks())
         merged = pc.coalesce(table["digest"].combine_chunks(), linked)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import gc
 import json
 import os
 import subprocess
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ReadingProcess", "StoppedError", "StoredLayer", "make_table"]
 
+# Arrow imports numpy and pandas, if they are there, and here needs neither: half of the start.
 _PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; from nbdock.tables import layerreading as it; it.main()"
+    "import sys; sys.path[:] = {path!r}; sys.modules['numpy'] = None; "
+    "from nbdock.tables import layerreading as it; it.main()"
 )
 
 
@@ -209,6 +212,7 @@ def main() -> None:
         sys.stdout.buffer.write(b"%s\n" % str(what).encode())
         sys.stdout.buffer.flush()
 
+    gc.disable()  # nothing here is in a cycle, and there are many entries to look through
     for line in sys.stdin.buffer:
         home, diff_id, digest, hashes = json.loads(line)
         layer = StoredLayer(BlobStore(home), Digest.parse(diff_id), Digest.parse(digest), 0)

@@ -238,6 +238,50 @@ def test_a_flipped_bit_never_gives_other_content(codec: str) -> None:
     assert refused > 250
 
 
+def told_by_zlib(data: bytes) -> bytes | None:
+    """What Python's zlib finds in a gzip file, by the rules of gzip; None for an error."""
+    found = []
+    while True:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            found.append(member.decompress(data))
+        except zlib.error:
+            return None
+        if not member.eof:
+            return None
+        data = member.unused_data.lstrip(b"\0")
+        if not data.startswith(b"\x1f\x8b"):
+            return b"".join(found)
+
+
+@given(
+    st.lists(st.binary(max_size=3000) | st.builds(prose, st.integers(0, 70_000)), max_size=3),
+    st.sampled_from([0, 1, 6, 9]),
+    st.integers(1, 70_000),
+    st.none() | st.floats(0, 1),
+    st.none() | st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)),
+    st.binary(max_size=20),
+)
+@settings(max_examples=150, deadline=None)
+def test_gzip_is_read_as_zlib_reads_it(
+    contents: list[bytes], level: int, piece_bytes: int, cut: float | None,
+    changed: tuple[float, int] | None, end: bytes,
+) -> None:  # fmt: skip
+    data = b"".join(gzip.compress(content, level, mtime=0) for content in [b"first", *contents])
+    data = bytearray(data if cut is None else data[: int(cut * len(data))])
+    if changed is not None and data:
+        data[int(changed[0] * len(data))] ^= changed[1]
+    data += end
+    pieces = [bytes(data[at : at + piece_bytes]) for at in range(0, len(data), piece_bytes)]
+    expected = told_by_zlib(bytes(data))
+    try:
+        with open_decompressed(pieces, codec="gzip") as stream:
+            found = stream.read()
+    except ArchiveError:
+        found = None
+    assert found == expected
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_what_is_not_the_named_codec_is_refused(codec: str) -> None:
     with pytest.raises(CodecError) as error:
