@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TextIO
+import sys
+from types import TracebackType
 
 __all__ = ["RESULTS", "Targets"]
 
@@ -48,9 +49,24 @@ class Targets:
     def _write(self, what: str, figure: str, target: str, holds: bool) -> None:
         self.hold &= holds
         print(f"  {'holds' if holds else 'DOES NOT HOLD'}: {what}: {figure} (target: {target})")
-        if place := os.environ.get(RESULTS):
-            row = {"benchmark": self._benchmark, "peer": self._peer, "what": what,
-                   "figure": figure, "target": target, "holds": holds}  # fmt: skip
-            file: TextIO
-            with open(place, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        _tell(
+            {"benchmark": self._benchmark, "peer": self._peer, "what": what, "figure": figure,
+             "target": target, "holds": holds}
+        )  # fmt: skip
+
+
+def _tell(row: dict[str, object]) -> None:
+    """Write a line for `run.py`, if it listens."""
+    if place := os.environ.get(RESULTS):
+        with open(place, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _say_failure(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    _tell({"failure": f"{kind.__name__}: {error}"[:300]})
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _say_failure
