@@ -227,7 +227,9 @@ def _things(
 
 
 def _made_by(layer: ImageLayer) -> str:
-    """What made a layer: a command, or what nbdock says of its contents."""
+    """What made a layer: its packages, a command, or a remark."""
+    if layer.contents:
+        return ", ".join(layer.contents)
     return layer.comment if layer.created_by in ("", "nbdock") else layer.created_by
 
 

@@ -160,6 +160,10 @@ def test_numbers_stand_where_they_fit() -> None:
     assert "42 MB" in texts(4)
     assert "5" in texts(20)  # per cent
     assert not any("MB" in text for text in texts(50))
+    # And what they are is said.
+    assert texts(4)[-1].endswith("the fuller the more; diagonal: sizes")
+    assert texts(20)[-1].endswith("in per cent of the column's image")
+    assert texts(50)[-1].endswith("the fuller the more")
 
 
 def test_a_square_says_what_its_colour_says() -> None:

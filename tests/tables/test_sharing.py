@@ -73,6 +73,12 @@ def test_nothing(nbdock_home, by) -> None:
         assert nbdock.sharing_matrix(images, by=by).shape == (len(images),) * 2
 
 
+def test_a_layer_of_packages_is_called_by_them() -> None:
+    texts = [nbdock.text_file(f"etc/{name}", name) for name in ("one", "two", "three")]
+    image = concurrency.run(nbdock.build_layered_image("both", contents=texts, max_layers=3))
+    assert set(nbdock.sharing_table([image]).name) >= {"one", "three, two"}
+
+
 def test_names_in_a_registry_are_not_pulled(pair, registry, monkeypatch, tmp_path) -> None:
     references = [f"{registry.host}/sharing/{image.name}:1" for image in pair]
     for image, reference in zip(pair, references, strict=True):

@@ -21,6 +21,7 @@ from nbdock.units import bytes_text
 __all__ = ["MEASURES", "sharing_svg", "without_prefix"]
 
 MEASURES: Final = ("missing", "shared")
+_TOLD: Final = {"missing": "pulls", "shared": "shares"}
 _INK: Final = {"shared": PALETTE[0], "missing": PALETTE[1]}
 _WIDEST, _LEAST = 92.0, 11.0
 _LABELS = 230.0
@@ -64,7 +65,16 @@ def sharing_svg(
     longest = max((width_of(n, 11) for n in names), default=0.0)
     is_level = longest < cell - 6
     head = 20.0 if is_level else min(longest + 8, _SLANTED + 40)
-    full_width, height = labels + cell * count + 2, head + tall * count + 22
+    told = f"row: what a host has; column: what it {_TOLD[measure]}, the fuller the more"
+    if cell >= _BYTES_FROM:
+        told += "; diagonal: sizes"
+    elif cell >= _PERCENT_FROM:
+        told += ", in per cent of the column's image"
+    if prefix:
+        told += f"; \u2026 is {prefix}"
+    # Few images make a small map, but what it shows is said in full, if the page has room.
+    full_width = max(labels + cell * count + 2, min(width, width_of(told, 10)))
+    height = head + tall * count + 22
     verb = "must pull" if measure == "missing" else "shares"
     label = f"What a host that has one of {plural(len(order), 'image')} {verb} for another"
     ink = _INK[measure]
@@ -108,13 +118,6 @@ def sharing_svg(
                 )
             )  # fmt: skip
         parts.append("</g>")
-    told = (
-        "row: what a host has; column: what it pulls, the fuller the more; diagonal: sizes"
-        if measure == "missing"
-        else "row: what a host has; column: what it shares, the fuller the more; diagonal: sizes"
-    )
-    if prefix:
-        told += f"; \u2026 is {prefix}"
     parts.append(
         f'<text x="0" y="{height - 5:.0f}" fill="currentColor" fill-opacity=".65" '
         f'font-size="10">{escaped(fitted(told, full_width, 10))}</text></svg>'
