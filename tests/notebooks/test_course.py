@@ -42,7 +42,7 @@ def execute(path: Path, directory: Path) -> nbformat.NotebookNode:
         [sys.executable, NOTEBOOKS / "run.py", path, "--directory", directory],
         # What a slow machine shows besides, such as "Read in 2.1 s", is no result.
         env={**os.environ, "NBDOCK_PROGRESS_DELAY_S": "3600"}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=False, timeout=240,
+        capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return nbformat.read(directory / path.name, 4)
@@ -124,7 +124,7 @@ def test_checks_say_how_it_is_and_cells_that_cannot_run_show_what_was_recorded(
     done = subprocess.run(
         [sys.executable, course / "run.py", path, "--directory", tmp_path / "work"],
         env={**os.environ, "PYTHONPATH": str(course)}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=False, timeout=240,
+        capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     _, needed, replayed, *checks, never_run = nbformat.read(tmp_path / "work/lesson.ipynb", 4).cells
