@@ -8,13 +8,16 @@ other: a script that was run before over the same layers is not run again.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
 
 from nbdock.concurrency import in_worker
 from nbdock.content import LayerRecord
-from nbdock.filetree import Entry, overlay, squash
+from nbdock.filetree import Entry, Tree, overlay, squash
 from nbdock.images.assembly import platform_of
 from nbdock.images.base import layers_below
 from nbdock.images.commandstore import after_commands
@@ -45,6 +48,8 @@ from nbdock.packages import Closure, Package, resolve_closure
 from nbdock.vm import GuestTask
 
 __all__ = ["RootLayer"]
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +105,25 @@ class RootLayer:
     ) -> tuple[LayerRecord, list[Package]]:
         closure = self.contents.closure if self.contents else self.root.used
         check_platform(request.platform or platform_of(self.base, closure), "The image")
-        tree = await in_worker(image_tree, self.base) if self.base else overlay([])
-        database = await self.database.write(request, tree, layers_below(self.base))
+        # Read while the guest starts and works: of a large base it takes as long as that.
+        async with _meanwhile(in_worker(self._tree)) as reading:
+            return await self._write_over(request, reading, inner, commands, used)
+
+    def _tree(self) -> Tree:
+        return image_tree(self.base) if self.base else overlay([])
+
+    async def _write_over(
+        self,
+        request: BuildRequest,
+        reading: Awaitable[Tree],
+        inner: LayerRecord | None,
+        commands: str,
+        used: Closure,
+    ) -> tuple[LayerRecord, list[Package]]:
+        database = None
+        if self.database.packages:
+            below = layers_below(self.base)
+            database = await self.database.write(request, await reading, below)
         made = [record for record in (inner, database) if record is not None]
         task = GuestTask(
             layers=(
@@ -116,6 +138,7 @@ class RootLayer:
         async with changes_of(request, self.root, task, without=without) as changes:
             if database is not None and not Database.is_used(changes):
                 made.remove(database)
+            tree = await reading
             layers = [*await in_worker(entries_of, request, made), changes]
             entries = await in_worker(lambda: list(squash(layers, base=tree, mtime=MADE_AT)))
             if database in made:
@@ -136,6 +159,17 @@ class RootLayer:
                     request, _in_order(changed, package_entries(missing, POLICY))
                 )
         return record, left
+
+
+@contextlib.asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Something that goes on beside the block, and has ended when that has."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 def _in_order(changed: Iterable[Entry], packages: Iterator[Entry]) -> Iterator[Entry]:

@@ -42,11 +42,12 @@ OWN_PROGRAMS: Final = "/dev/.nbdock/bin"
 class Job:
     """What a guest is told: see `nbdock.vm.tasks.GuestTask`, which it is made from.
 
-    `layers` and `around` are the formats of the disks plugged in for them, lowest first.
+    `layers` and `around` are where their disks are, lowest first: each the number of a slot, or the
+    format of a disk that is plugged in.
     """
 
-    layers: Sequence[DiskFormat]
-    around: Sequence[DiskFormat]
+    layers: Sequence[int | DiskFormat]
+    around: Sequence[int | DiskFormat]
     script: bytes
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -60,6 +61,11 @@ class Job:
     def unpacks(self) -> bool:
         """Whether a disk is needed for layers that are archives."""
         return DiskFormat.TAR in (*self.layers, *self.around)
+
+    @property
+    def _plugs(self) -> bool:
+        """Whether any disk was not there when the guest booted."""
+        return any(isinstance(disk, DiskFormat) for disk in (*self.layers, *self.around))
 
     def encode(self) -> bytes:
         """The bytes for the control port: a line, and the header.
@@ -79,9 +85,10 @@ class Job:
                 for name, value in {
                     "epoch": str(int(time.time())),
                     "seed": os.urandom(64).hex(),
-                    "layers": " ".join(disk.value for disk in self.layers),
-                    "around": " ".join(disk.value for disk in self.around),
+                    "layers": _words(self.layers),
+                    "around": _words(self.around),
                     "places": " ".join(map(str, range(2, 2 + len(self.layers) + len(self.around)))),
+                    "plugged": "yes" if self._plugs else "",
                     "unpack": "yes" if self.unpacks else "",
                     "root": self.root,
                     "send": self.send,
@@ -107,6 +114,10 @@ class Job:
         ]
         header = b"\n".join(lines) + b"\n"
         return b"JOB %s %d\n%s" % (self.nonce.encode(), len(header), header)
+
+
+def _words(disks: Sequence[int | DiskFormat]) -> str:
+    return " ".join(disk.value if isinstance(disk, DiskFormat) else str(disk) for disk in disks)
 
 
 def _quoted(data: bytes) -> bytes:

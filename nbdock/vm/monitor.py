@@ -26,11 +26,16 @@ _CLOSE_TIMEOUT_S: Final = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Disk:
-    """What a machine gets as a disk: an open file, which stays the caller's, and its number."""
+    """What a machine gets as a disk: an open file, which stays the caller's, and its number.
+
+    `slot` is the slot that it is put into, of those that the machine has (`nbdock.vm.qemu.SLOTS`);
+    one without is plugged in.
+    """
 
     fd: int
     number: int
     read_only: bool = True
+    slot: int | None = None
 
 
 class Monitor:
@@ -98,11 +103,17 @@ class Monitor:
             await self.execute("getfd", fdname=name)
 
     async def plug(self, disks: Sequence[Disk]) -> None:
-        """Plug disks in, each under its number as a logical unit of one SCSI target."""
+        """Put disks into their slots, or plug them in as logical units of one SCSI target."""
         paths = [await self.hand_over(disk.fd) for disk in disks]
         for disk, path in zip(disks, paths, strict=True):
             read_only = disk.read_only
             file = {"driver": "file", "filename": path, "read-only": read_only, "locking": "off"}
+            if disk.slot is not None:
+                await self.execute("blockdev-add", node_name=f"file{disk.slot}", **file)
+                slot = {"driver": "raw", "node-name": f"slot{disk.slot}", "read-only": read_only}
+                options = [{**slot, "file": f"file{disk.slot}"}]
+                await self.execute("blockdev-reopen", options=options)
+                continue
             await self.execute(
                 "blockdev-add", driver="raw", node_name=f"disk{disk.number}", read_only=read_only,
                 file=file, cache={"no-flush": True},

@@ -5,13 +5,14 @@ no disks: they are plugged in when it is known what the guest is for. What it re
 descriptors that it is given, so that it may run as a user who cannot open anything by its name.
 
     spec = MachineSpec(kernel=kernel, initramfs=initramfs, memory_mib=512, accelerator="tcg")
-    spec.command(dict.fromkeys(FILES + CHANNELS, 0))  # what a snapshot may be kept by, without them
+    spec.command(dict.fromkeys((*FILES, *CHANNELS, SCRATCH), 0))  # what a snapshot is kept by
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import pwd
 import resource
@@ -32,6 +33,8 @@ from nbdock.vm.kernel import Kernel
 __all__ = [
     "CHANNELS",
     "FILES",
+    "SCRATCH",
+    "SLOTS",
     "MachineSpec",
     "confinement",
     "find_qemu",
@@ -45,6 +48,21 @@ CHANNELS: Final = ("qmp", "console", "control", "log", "data")
 
 FILES: Final = ("kernel", "initramfs")
 """What a machine reads at its start."""
+
+SCRATCH: Final = "scratch"
+"""The disk that a machine writes to."""
+
+SLOTS: Final = range(1, 3)
+"""Places for layers' disks, which a guest finds at its boot, when nobody knows yet what they are.
+
+What is plugged in later, it has to look for: 0.1 s for each job. More slots cost at each boot.
+"""
+
+_SLOT_BYTES: Final = 1 << 43
+"""As large as a guest believes a slot to be: it does not ask again when there is a disk in it."""
+
+_SCRATCH_FDSET: Final = 100
+_FIRST_PLACE: Final = 0x10
 
 _CONSOLES: Final = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 _MACHINES: Final = {
@@ -65,6 +83,8 @@ class MachineSpec:
         What it boots.
     memory_mib
         Its memory. MiB.
+    disk_mib
+        The disk that it writes to, `SCRATCH`. MiB.
     accelerator
         What executes it.
     """
@@ -73,6 +93,7 @@ class MachineSpec:
     initramfs: Initramfs
     memory_mib: int
     accelerator: AcceleratorName
+    disk_mib: int = 1024
 
     def command(self, descriptors: Mapping[str, int], *, incoming: bool = False) -> list[str]:
         """QEMU's command line.
@@ -80,7 +101,7 @@ class MachineSpec:
         Parameters
         ----------
         descriptors
-            The open file for each name of `FILES` and `CHANNELS`.
+            The open file for each name of `FILES` and `CHANNELS`, and for `SCRATCH`.
         incoming
             Whether the machine waits for a snapshot, and does not boot.
 
@@ -105,7 +126,13 @@ class MachineSpec:
         command += ["-device", "virtio-serial-pci,id=ports"]
         for number, name in enumerate(CHANNELS[2:], start=1):
             command += ["-device", f"virtserialport,bus=ports.0,nr={number},chardev={name}"]
-        # Disks come when the guest asks for them: it does not listen for what is plugged in.
+        command += ["-add-fd", f"fd={descriptors[SCRATCH]},set={_SCRATCH_FDSET}"]
+        command += _disk(0, read_only=False, driver="file", filename=f"/dev/fdset/{_SCRATCH_FDSET}",
+                         locking="off")  # fmt: skip
+        for slot in SLOTS:
+            size = {"size": _SLOT_BYTES, "read-zeroes": True}
+            command += _disk(slot, read_only=True, driver="null-co", **size)
+        # The others come when the guest asks for them: it does not listen for what is plugged in.
         command += ["-device", "virtio-scsi-pci,id=scsi,hotplug=off"]
         command += ["-device", "pvpanic-pci", "-device", "virtio-rng-pci"]
         return [*command, "-incoming", "defer"] if incoming else command
@@ -129,10 +156,25 @@ class MachineSpec:
             # Its commands are root, from whom it has no secrets, and nothing outlives them.
             "mitigations=off nokaslr rodata=off init_on_alloc=0 hardened_usercopy=off "
             "randomize_kstack_offset=off cryptomgr.notests scsi_mod.scan=manual "
+            # Programs stand where they stood before, and what was translated of them is used again;
+            # nobody waits for the grace periods of a kernel that has one processor.
+            "norandmaps rcupdate.rcu_expedited=1 "
+            # What only looks for symbols to trace, and what tests itself: 0.2 s of a boot.
+            "initcall_blacklist=init_kprobe_trace,crypto_kdf108_init "
             # With one processor there is one counter; to ask a device for the time takes longer.
             "tsc=reliable "
             "random.trust_cpu=off random.trust_bootloader=off"
         )
+
+
+def _disk(slot: int, *, read_only: bool, **file: object) -> list[str]:
+    """A disk that is there from the beginning, at a place on the bus that the guest knows."""
+    node = {
+        "driver": "raw", "node-name": f"slot{slot}", "read-only": read_only,
+        "cache": {"no-flush": True}, "file": {**file, "read-only": read_only},
+    }  # fmt: skip
+    place = f"virtio-blk-pci,drive=slot{slot},addr={_FIRST_PLACE + slot:#x}"
+    return ["-blockdev", json.dumps(node), "-device", place]
 
 
 def find_qemu(machine: str) -> str:
@@ -232,7 +274,7 @@ def open_for_anyone(path: str) -> int:
 
 
 def start_qemu(
-    spec: MachineSpec, sockets: dict[str, socket.socket], *, incoming: bool
+    spec: MachineSpec, sockets: dict[str, socket.socket], scratch: int, *, incoming: bool
 ) -> subprocess.Popen[bytes]:
     """Start QEMU, confined; it ends with the thread that calls this.
 
@@ -240,6 +282,8 @@ def start_qemu(
     ----------
     sockets
         Filled with this side of each of `CHANNELS`: whatever happens, they are the caller's.
+    scratch
+        The open file of the disk that the machine writes to.
 
     Raises
     ------
@@ -247,7 +291,7 @@ def start_qemu(
         It does not start, or what it is to boot cannot be read.
     """
     with contextlib.ExitStack() as theirs:
-        descriptors: dict[str, int] = {}
+        descriptors = {SCRATCH: scratch}
         for name in CHANNELS:
             sockets[name], its = socket.socketpair()
             sockets[name].setblocking(False)

@@ -16,9 +16,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -40,14 +37,16 @@ from nbdock.vm.accelerator import Accelerator, choose_accelerator, remember
 from nbdock.vm.control import Exited, Job
 from nbdock.vm.initramfs import Initramfs, build_initramfs
 from nbdock.vm.kernel import Kernel, guest_kernel
-from nbdock.vm.layerdisk import LayerDisk
+from nbdock.vm.layerdisk import DiskFormat, LayerDisk
 from nbdock.vm.machine import Machine
 from nbdock.vm.monitor import Disk
 from nbdock.vm.places import vm_path
 from nbdock.vm.programs import guest_programs
-from nbdock.vm.qemu import MachineSpec, find_qemu
+from nbdock.vm.qemu import SLOTS, MachineSpec, find_qemu
+from nbdock.vm.scratch import format_disk, new_disk
 from nbdock.vm.snapshots import ready_machine
 from nbdock.vm.verdict import more_disk, more_memory
+from nbdock.vm.vmlinux import uncompressed
 
 __all__ = ["GuestResult", "GuestTask", "run_guest"]
 
@@ -250,7 +249,7 @@ async def _machine(
     while True:
         spec = MachineSpec(
             kernel=kernel, initramfs=initramfs, memory_mib=task.memory_mib,
-            accelerator=accelerator.name,
+            disk_mib=task.disk_mib, accelerator=accelerator.name,
         )  # fmt: skip
         kvm = accelerator.name == "kvm"
         limit_s = settings.current().vm_kvm_boot_timeout_s if kvm else None
@@ -278,6 +277,8 @@ async def _parts(progress: Progress | None) -> tuple[Kernel, Initramfs]:
         return known
     kernel = await guest_kernel(progress=progress)
     find_qemu(kernel.machine)
+    image = await in_worker(uncompressed, kernel.image)
+    kernel = dataclasses.replace(kernel, image=image)
     programs = await guest_programs(progress=progress)
     initramfs = await in_worker(build_initramfs, kernel, programs)
     _made[key] = (kernel, initramfs)
@@ -286,29 +287,36 @@ async def _parts(progress: Progress | None) -> tuple[Kernel, Initramfs]:
 
 # The job and its disks
 
-_SCRATCH, _UNPACKED, _FIRST_LAYER = range(3)
+_UNPACKED, _FIRST_LAYER = 1, 2
 """The numbers of disks, which the guest knows as well."""
 
 
 async def _prepare(task: GuestTask, stack: contextlib.AsyncExitStack) -> tuple[Job, list[Disk]]:
     layers, around = _seen(task.layers), _seen(task.around)
-    job = Job(
-        layers=[layer.format for layer in layers], around=[layer.format for layer in around],
-        script=task.script, command=task.command, environment=task.environment,
-        working_directory=task.working_directory, user=task.user, root=task.root, send=task.send,
-    )  # fmt: skip
-    disks = [Disk(await _written_to(stack, task.disk_mib << 20), _SCRATCH, read_only=False)]
-    if job.unpacks:
-        # Beside what the commands write, which the disk for that has exactly the room for.
-        room = sum(layer.size_bytes for layer in (*layers, *around)) * 3 // 2 + (64 << 20)
-        disks.append(Disk(await _written_to(stack, room), _UNPACKED, read_only=False))
+    disks = []
+    places: list[int | DiskFormat] = []
+    slots = iter(SLOTS)
     for number, layer in enumerate((*layers, *around), start=_FIRST_LAYER):
         try:
             fd = os.open(layer.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise storage_error(error, "read a layer", layer.path) from error
         stack.callback(os.close, fd)
-        disks.append(Disk(fd, number))
+        # A slot is longer than what is in it, and who unpacks an archive reads beyond its end.
+        slot = next(slots, None) if layer.format is DiskFormat.SQUASHFS else None
+        places.append(layer.format if slot is None else slot)
+        disks.append(Disk(fd, number, slot=slot))
+    job = Job(
+        layers=places[: len(layers)], around=places[len(layers) :],
+        script=task.script, command=task.command, environment=task.environment,
+        working_directory=task.working_directory, user=task.user, root=task.root, send=task.send,
+    )  # fmt: skip
+    if job.unpacks:
+        # Beside what the commands write, which the disk for that has exactly the room for.
+        room = sum(layer.size_bytes for layer in (*layers, *around)) * 3 // 2 + (64 << 20)
+        file = stack.enter_context(new_disk(room))
+        await in_worker(format_disk, file.fileno())
+        disks.append(Disk(file.fileno(), _UNPACKED, read_only=False))
     return job, disks
 
 
@@ -316,35 +324,6 @@ def _seen(layers: Sequence[LayerDisk]) -> Sequence[LayerDisk]:
     """Those of which anything is to be seen: see `LayerDisk.hides_all`."""
     first = max((n for n, layer in enumerate(layers) if layer.hides_all), default=0)
     return layers[first:]
-
-
-async def _written_to(stack: contextlib.AsyncExitStack, size_bytes: int) -> int:
-    """A file for a disk that is written to: it has no name, so nothing can leave it behind."""
-    folder = vm_path("tmp")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, closed below
-        stack.callback(file.close)
-        os.ftruncate(file.fileno(), size_bytes)
-    except OSError as error:
-        raise storage_error(error, "keep what a guest writes", folder) from error
-    await in_worker(_format, file.fileno())
-    return file.fileno()
-
-
-def _format(fd: int) -> None:
-    """Make it an ext4 file system if this machine can; else the guest makes one, more slowly."""
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    program = shutil.which("mke2fs", path=path)
-    if program is None:
-        return
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(
-        [program, "-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal,^resize_inode", "-E",
-         "lazy_itable_init=1,nodiscard", f"/dev/fd/{fd}"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        pass_fds=(fd,), check=False, timeout=60,
-    )  # fmt: skip
 
 
 # The result

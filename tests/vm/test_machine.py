@@ -30,7 +30,15 @@ from nbdock.errors import (
 from nbdock.vm import Initramfs, Kernel, qemu
 from nbdock.vm.control import Exited, Job
 from nbdock.vm.machine import Machine
-from nbdock.vm.qemu import CHANNELS, FILES, MachineSpec, confinement, find_qemu, open_for_anyone
+from nbdock.vm.qemu import (
+    CHANNELS,
+    FILES,
+    SCRATCH,
+    MachineSpec,
+    confinement,
+    find_qemu,
+    open_for_anyone,
+)
 
 DEADLINE_S = 240.0
 
@@ -174,13 +182,14 @@ def test_the_command(machine: str, spec: MachineSpec, monkeypatch: pytest.Monkey
     other = MachineSpec(
         kernel=kernel, initramfs=spec.initramfs, memory_mib=77, accelerator="kvm"
     )  # fmt: skip
-    command = other.command(dict.fromkeys(FILES + CHANNELS, 9))
+    descriptors = dict.fromkeys((*FILES, *CHANNELS, SCRATCH), 9)
+    command = other.command(descriptors)
     assert command[0] == f"/usr/bin/qemu-system-{machine}"
     console = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}[machine]
     assert f"console={console} " in command[command.index("-append") + 1]
     assert command[command.index("-m") + 1] == "77"
     assert command[command.index("-accel") + 1] == "kvm"
-    incoming = other.command(dict.fromkeys(FILES + CHANNELS, 9), incoming=True)
+    incoming = other.command(descriptors, incoming=True)
     assert incoming == [*command, "-incoming", "defer"]
 
 
