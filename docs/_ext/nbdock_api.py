@@ -28,6 +28,10 @@ def _kind(value: object) -> str:
     return "function" if isinstance(value, types.FunctionType) else "value"
 
 
+def _is_awaited(value: object) -> bool:
+    return callable(value) and inspect.iscoroutinefunction(inspect.unwrap(value))
+
+
 def _value_text(name: str, value: object) -> str:
     """What stands below the assignment of a value, else what its class says."""
     for module in [m for m in sys.modules if m.startswith("nbdock.packages.environment.")]:
@@ -51,8 +55,10 @@ def _page(name: str) -> str:
     kind = _kind(value)
     if kind == "value":
         text = _value_text(name, value).splitlines()
-        lines += [f".. py:data:: {title}", "", *(f"   {line}" for line in text)]
+        lines += [f".. py:data:: {name}", "", *(f"   {line}" for line in text)]
     else:
+        if _is_awaited(value):
+            lines += [f"Awaited: ``await nbdock.{name}(...)``.", ""]
         lines.append(f".. auto{kind}:: {title}")
         if kind == "class" or (kind == "module" and name not in ELSEWHERE):
             lines.append("   :members:")
@@ -65,15 +71,16 @@ def write_pages(app: Sphinx) -> None:
     """Write the pages that are not there as they should be."""
     target = Path(app.srcdir, "reference", "api")
     target.mkdir(exist_ok=True)
-    rows = [
-        line
-        for name in nbdock.__all__
-        for line in (f"   * - :doc:`nbdock.{name} <{name}>`", f"     - {_summary(name)}")
-    ]
+    rows = []
+    for name in nbdock.__all__:
+        awaited = "*await* " if _is_awaited(getattr(nbdock, name)) else ""
+        rows.append(f"   * - {awaited}:doc:`nbdock.{name} <{name}>`")
+        rows.append(f"     - {_summary(name)}")
     index = [
         "Python", "======", "",
-        "All public names. Those marked *async* are awaited; the others are called as they are.",
-        "Words after the first argument are given by name.", "",
+        "All public names. Those marked *await* are coroutines, as are ``save``, ``load`` and",
+        "``push`` of an `Image`: in a notebook ``await`` them; elsewhere ``asyncio.run`` runs one.",
+        "Arguments after the first are given by name.", "",
         ".. py:currentmodule:: nbdock", "",
         ".. list-table::", "   :widths: 30 70", "", *rows, "",
         ".. toctree::", "   :hidden:", "", *(f"   {name}" for name in nbdock.__all__),

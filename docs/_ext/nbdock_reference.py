@@ -157,7 +157,7 @@ def meanings(function: str) -> dict[str, str]:
     """What a table's docstring says of each of its columns."""
     text = inspect.getdoc(getattr(tables, function)) or ""
     found: dict[str, str] = {}
-    for item in re.findall(r"^ *- (``.*?)(?=^ *- |^\s*$)", text, re.MULTILINE | re.DOTALL):
+    for item in re.findall(r"^ *- (``.*?)(?=^ *- |^\s*$|\Z)", text, re.MULTILINE | re.DOTALL):
         names, _, meaning = item.partition(": ")
         for name in re.findall(r"``(\w+)``", names):
             found[name] = cell(meaning).rstrip(",.;")
@@ -169,7 +169,7 @@ def columns_text(which: str) -> str:
     function, _, kind = which.partition(" ")
     told = meanings(FLEET[kind] if kind else function) | {
         "image": "as it was given", "error": "why the image, or its packages, could not be read",
-        "position": "of the layer, from 0, the lowest",
+        "position": "of the layer, from 0, the lowest", "package": "the name",
     } | (meanings(which) if not kind else {})  # fmt: skip
     frame = _samples()[which]
     rows = []
@@ -211,7 +211,7 @@ def commands_text() -> str:
             for option in command.params
             if isinstance(option, click.Option)
         )
-        rows = [[f"`{record[0]}`", cell(record[1])] for record in records if record]
+        rows = [[f"`{cell(record[0])}`", cell(record[1])] for record in records if record]
         told = inspect.cleandoc(command.help or "")
         after = inspect.cleandoc((command.epilog or "").replace("\b\n", ""))
         is_examples = after.startswith("Examples:\n")

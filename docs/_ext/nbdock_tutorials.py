@@ -7,6 +7,7 @@ to the page.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ def copy_notebooks(app: Sphinx) -> None:
         if stale.name not in notebooks:
             stale.unlink()
     for name, path in notebooks.items():
-        notebook = json.loads(path.read_text(encoding="utf-8").replace("](../docs/", "](../"))
+        text = path.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        # Jupyter's places are called as their headings are, Sphinx' in small letters.
+        notebook = json.loads(re.sub(r"\]\(#[^)]*\)", lambda link: link[0].lower(), text))
         notebook["metadata"]["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
         text = json.dumps(notebook, indent=1)
         copy = target / name

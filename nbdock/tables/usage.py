@@ -29,8 +29,12 @@ def usage_table(*, store: BlobStore | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``kind``: ``place`` (below the home), ``file_count``, ``size_bytes`` (on the
-        disk) and ``prunable_bytes``.
+        Indexed by ``kind``, with the columns
+
+        - ``place``: where below the home,
+        - ``file_count``: how many files,
+        - ``size_bytes``: bytes on the disk,
+        - ``prunable_bytes``: bytes of that which `prune` would free.
 
     Raises
     ------

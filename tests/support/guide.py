@@ -5,8 +5,8 @@
 Blocks of ``sh`` go to bash, of ``python`` and cells (``%%buildImage``) of ``nix`` to one IPython
 that has nbdock's extension; all in the working directory, and what a shell exports the next blocks
 have too. A block that begins with a comment that names a file is what is in that file. Blocks of
-other kinds (``text``, ``console``, ``yaml``, ``nix shown``) are not run. What is said after the path is
-replaced in all of them: the names that only a guide has.
+other kinds (``text``, ``console``, ``yaml``, ``nix shown``) are not run. What is said after the
+path is replaced in all of them: the names that only a guide has.
 
 It stops at the first block that fails, and ends with 1 then.
 """
