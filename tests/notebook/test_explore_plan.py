@@ -90,7 +90,7 @@ def test_the_layers_do_not_overlap(contents) -> None:
     rows = []
     for group in (g for g in root.iter() if "data-layer" in g.attrib):
         y = float(group.get("transform").split()[1].rstrip(")"))
-        rows.append((y, float(next(b for b in group if "data-p" in b.attrib).get("height"))))
+        rows.append((y, float(next(b for b in group.iter() if "data-p" in b.attrib).get("height"))))
     assert rows == sorted(rows)
     assert all(y + h <= after for (y, h), (after, _) in itertools.pairwise(rows))
     assert rows[-1][0] + rows[-1][1] <= float(root.get("height"))

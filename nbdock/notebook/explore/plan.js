@@ -2,7 +2,7 @@
 
 const EVERY_MS = 100; // not more pictures than ten a second
 // Plans that take longer are made ahead, the nearest limits first, while nobody moves the slider.
-const QUICK_MS = 25;
+const QUICK_MS = 5;
 const IDLE_MS = 400;
 
 function render({ model, el }) {

@@ -163,6 +163,8 @@ class PlanModel:
     def shared(self, plan: LayerPlan, strategy: str, max_layers: int) -> list[tuple[int, ...]]:
         """For each layer of a plan the numbers of the others that would have the same one."""
         known = [self._layers(i, strategy, max_layers) for i in range(len(self.others))]
+        if not known:
+            return [()] * len(plan)
         found = []
         for layer in plan.layers:
             keys = tuple(p.key for p in layer)
