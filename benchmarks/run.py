@@ -34,7 +34,7 @@ SMALLEST = {
     "vm": ("--runs", "1"),
     "tables": ("--runs", "1", "--no-million"),
     "replay": ("--planners", "popularity,history"),
-    "fleet": ("--images", "50"),
+    "fleet": ("--images", "400"),
 }
 """The benchmarks, and the options with which each takes the least time."""
 

@@ -47,6 +47,7 @@ class Targets:
         self._write(what, f"{value:,.{digits}f}{unit and ' '}{unit}", target, holds)
 
     def _write(self, what: str, figure: str, target: str, holds: bool) -> None:
+        holds = bool(holds)  # and not numpy's
         self.hold &= holds
         print(f"  {'holds' if holds else 'DOES NOT HOLD'}: {what}: {figure} (target: {target})")
         _tell(
