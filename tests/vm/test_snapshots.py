@@ -22,7 +22,7 @@ import pytest
 from nbdock.errors import VmError
 from nbdock.vm import GuestTask, Initramfs, Kernel, run_guest, snapshots
 from nbdock.vm.machine import Machine
-from nbdock.vm.qemu import MachineSpec
+from nbdock.vm.qemu import SCRATCH, MachineSpec
 from nbdock.vm.snapshotfiles import open_snapshot, seal, writing
 from nbdock.vm.snapshots import memory_bucket_mib, snapshot_key
 
@@ -278,12 +278,13 @@ class TestKey:
     def test_another_part_of_the_machine(self, spec: MachineSpec) -> None:
         kernel = dataclasses.replace(spec.kernel, release="6.1.1")
         others = [
+            dataclasses.replace(spec, disk_mib=99),
             dataclasses.replace(spec, memory_mib=513),
             dataclasses.replace(spec, accelerator="kvm"),
             dataclasses.replace(spec, kernel=kernel),
             dataclasses.replace(spec, initramfs=Initramfs(spec.initramfs.path, "ac" * 32)),
         ]
-        assert len({snapshot_key(each) for each in (spec, *others)}) == 5
+        assert len({snapshot_key(each) for each in (spec, *others)}) == 6
 
     @pytest.mark.parametrize("name", ["qemu-system-x86_64", "vmlinuz"])
     def test_another_program_or_kernel_in_its_place(
@@ -305,7 +306,7 @@ class TestKey:
 
     def test_another_command(self, spec: MachineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
         """The machine, its processor, its devices, the kernel's arguments."""
-        command = spec.command(dict.fromkeys((*snapshots.FILES, *snapshots.CHANNELS), 0))
+        command = spec.command(dict.fromkeys((*snapshots.FILES, *snapshots.CHANNELS, SCRATCH), 0))
         found = {snapshot_key(spec)}
         for number, argument in enumerate(command):
             other = [*command[:number], f"{argument},more", *command[number + 1 :]]

@@ -21,8 +21,8 @@ from nbdock.vm import (
     GuestTask,
     LayerDisk,
     layerdisk,
+    machine,
     run_guest,
-    tasks,
 )
 
 TIMEOUT_S = 240.0
@@ -198,7 +198,7 @@ async def test_commands_beside_the_tree_and_the_whole_tree(
 
 async def test_a_machine_without_mke2fs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guest makes the file system, of the same size."""
-    monkeypatch.setattr(tasks, "_format", lambda fd: None)
+    monkeypatch.setattr(machine, "format_disk", lambda fd: None)
     async with guest(script=b"df -k / | tail -n 1 | awk '{print $2}'", disk_mib=64) as result:
         assert result.exit_code == 0, result.output
         assert 60_000 < int(result.output) < 64 << 10
