@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+from nbdock.layering.fleetpeeling import peeled
 from nbdock.layering.history import ChangeModel, planned
 from nbdock.layering.partition import cost_curve
 from nbdock.packages import Closure, Package
@@ -22,6 +23,10 @@ __all__ = ["Block", "FleetSearch"]
 
 _CANDIDATES = 16
 """How many ways to join two blocks are weighed in each step, those that add the fewest bytes."""
+
+_BLOCKS = 16
+"""From how many blocks joining begins at most: it takes long, and with more of them finds nothing
+that taking out what is shared does not. Count."""
 
 _LAYERS = 120
 """With how many layers joining begins, unless the blocks alone are more. Count."""
@@ -86,10 +91,23 @@ class FleetSearch:
             shared.setdefault(frozenset(names), set()).add(key)
         exact = _state((names, frozenset(keys)) for names, keys in shared.items())
         alone = _state((frozenset([n]), frozenset(c.by_key)) for n, c in self.closures.items())
-        found = [self._counts(self._descend(state)) for state in (exact, alone)]
-        found.append(self._from_layers(exact))
-        found.append(self._one_by_one())
+        found = [self._one_by_one(), peeled(self)]
+        if len(exact) <= _BLOCKS:
+            found += [self._counts(self._descend(state)) for state in (exact, alone)]
+            found.append(self._from_layers(exact))
+        # Where images get what they do not need, they may come to have a package twice.
+        found = [counts for counts in found if not self._are_doubled(counts)]
         return min(found, key=lambda counts: (self._planned_cost(counts), _order(counts)))
+
+    def _are_doubled(self, blocks: Iterable[Block]) -> bool:
+        """Whether an image has a package in two blocks."""
+        of_image: dict[str, list[frozenset[str]]] = {}
+        for images, keys in blocks:
+            for name in images:
+                of_image.setdefault(name, []).append(keys)
+        return any(
+            sum(map(len, parts)) > len(frozenset().union(*parts)) for parts in of_image.values()
+        )
 
     def layers_of(self, block: Block, count: int) -> list[tuple[Package, ...]]:
         """The best layers of a block."""
@@ -104,7 +122,7 @@ class FleetSearch:
 
     def _planned_cost(self, counts: Mapping[Block, int]) -> float:
         return sum(
-            self._price((block[0], frozenset(p.key for p in layer)))
+            self.price((block[0], frozenset(p.key for p in layer)))
             for block, count in sorted(counts.items(), key=lambda item: _block_order(item[0]))
             for layer in self.layers_of(block, count)
         )
@@ -171,7 +189,7 @@ class FleetSearch:
         """What two layers can become, and how much that adds to the cost."""
         known = self._joined_layers.get((one, other))
         if known is None:
-            before = self._price(one) + self._price(other)
+            before = self.price(one) + self.price(other)
             both = one[0] & other[0]
             options = [
                 [(both, one[1] | other[1]), (one[0] - both, one[1]), (other[0] - both, other[1])]
@@ -181,19 +199,31 @@ class FleetSearch:
             known = []
             for option in options:
                 after = [block for block in option if block[0]]
-                known.append((sum(map(self._price, after)) - before, after))
+                known.append((sum(map(self.price, after)) - before, after))
             self._joined_layers[one, other] = known
         return known
 
-    def _price(self, layer: Block) -> float:
+    def price(self, layer: Block) -> float:
         """What a layer costs in all."""
         images, keys = layer
-        known = self._chances.get(keys)
-        if known is None:
-            known = self._chances[keys] = self.model.chance([self.packages[key] for key in keys])
         size, users = self._size(keys), len(images)
         pulled = (1 + users) * size + users * self.model.layer_cost_bytes
-        return (1 + users) * size + self.horizon * known * pulled
+        return (1 + users) * size + self.horizon * self._chance(keys) * pulled
+
+    def _chance(self, keys: frozenset[str]) -> float:
+        if keys not in self._chances:
+            self._chances[keys] = self.model.chance([self.packages[key] for key in keys])
+        return self._chances[keys]
+
+    def prices(self, block: Block) -> tuple[float, ...]:
+        """What a block costs in all, cut into 1, 2, ... layers."""
+        images, keys = block
+        size = (1 + len(images)) * self._size(keys)
+        return tuple(size + cost for cost in self._curve(block))
+
+    def stored(self, layer: Block) -> float:
+        """What a layer costs in the registry alone."""
+        return self._size(layer[1]) * (1 + self.horizon * self._chance(layer[1]))
 
     def _descend(self, state: _State) -> _State:
         """Join blocks while that is better."""

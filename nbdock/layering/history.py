@@ -26,7 +26,7 @@ from nbdock import settings
 from nbdock.errors import ArgumentError
 from nbdock.layering.graph import components
 from nbdock.layering.order import check_room
-from nbdock.layering.partition import Thing, best_partition, expected_cost
+from nbdock.layering.partition import Thing, best_partition, cost_curve, expected_cost
 from nbdock.layering.plan import LayerPlan
 from nbdock.packages import ChangeHistory, Closure, Package
 
@@ -38,6 +38,10 @@ EVERY_DAYS = 7
 OWN_FILES_CHANCE = 0.5
 """How likely files of one's own, which come from no package set and have no history, are to change
 before the next rebuild: they are what is being worked on."""
+
+_SEARCHED = 3000
+"""How many packages are searched in all to find out which layers of an earlier plan to give up, if
+these are not too many for one search. Count."""
 
 NO_HISTORY = ChangeHistory({}, {}, dt.date(1970, 1, 1), dt.date(1970, 1, 1))
 
@@ -146,24 +150,55 @@ class HistoryPlanner:
         self, closure: Closure, limit: int, model: ChangeModel, pairs: _Pairs,
         kept: Sequence[tuple[Package, ...]],
     ) -> list[tuple[Package, ...]]:  # fmt: skip
-        """The best of plans that give up more and more of the kept layers, the costliest first."""
+        """The best of plans that give up more and more of the kept layers, the costliest first.
+
+        How good each is is estimated from its best cuts. Those are searched that promise most, as
+        many as there is time for, and the one that keeps all it can.
+        """
         horizon = self.horizon_rebuilds or settings.current().plan_horizon_rebuilds
         kept = sorted(kept, key=lambda layer: (-model.cost([layer]), layer[0].sort_key))
+        there = {frozenset(layer) for layer in kept}
+        given_up = {
+            count: total
+            for count in _steps(len(kept), coarse=len(closure) > _SEARCHED)
+            if (total := _estimated(closure, limit, model, kept[count:], horizon)) is not None
+        }
         best: list[tuple[Package, ...]] = []
         least = float("inf")
-        for count in _steps(len(kept)):
+        promising = sorted(given_up, key=lambda count: (given_up[count], count))
+        searched = promising[: max(1, _SEARCHED // len(closure))]
+        for count in sorted({min(given_up), *searched}):
             stay = kept[count:]
-            inside = {p.key for layer in stay for p in layer}
-            free = [p for p in closure.packages if p.key not in inside]
-            if len(stay) + bool(free) > limit:
-                continue
+            free = _without(closure, stay)
             layers = planned(free, limit - len(stay), model, pairs, stay)
-            there = {frozenset(layer) for layer in kept}
             pulled = [layer for layer in layers if frozenset(layer) not in there]
             total = horizon * model.cost(layers) + sum(p.size_bytes for la in pulled for p in la)
             if total < least:
                 best, least = layers, total
         return best
+
+
+def _without(closure: Closure, layers: Iterable[Collection[Package]]) -> list[Package]:
+    inside = {p.key for layer in layers for p in layer}
+    return [p for p in closure.packages if p.key not in inside]
+
+
+def _estimated(
+    closure: Closure, limit: int, model: ChangeModel, stay: Sequence[tuple[Package, ...]],
+    horizon: int,
+) -> float | None:  # fmt: skip
+    """What the best cuts cost besides layers that stay; None if there is no room for any."""
+    free = _without(closure, stay)
+    room = limit - len(stay)
+    if room < bool(free):
+        return None
+    costs = 0.0
+    if free:
+        things = [model.thing(group) for group in model.groups(free)]
+        costs = cost_curve(
+            things, model.chances, limit=room, layer_cost_bytes=model.layer_cost_bytes
+        )[-1]
+    return horizon * (model.cost(stay) + costs) + sum(p.size_bytes for p in free)
 
 
 def history_plan(closure: Closure, limit: int) -> LayerPlan:
@@ -323,9 +358,9 @@ def _united(groups: Sequence[list[Package]], pairs: _Pairs) -> list[list[Package
     return [[p for g in group for p in groups[g]] for group in found]
 
 
-def _steps(count: int) -> list[int]:
+def _steps(count: int, *, coarse: bool) -> list[int]:
     """How many of so many layers to give up: none, few, ever more, all."""
-    steps = [0, 1, 2, 3]
+    steps = [0, 1, 2]
     while steps[-1] < count:
-        steps.append(steps[-1] * 3 // 2)
+        steps.append(steps[-1] * 4 if coarse else (steps[-1] * 3 + 1) // 2)
     return [*(step for step in steps if step < count), count]
