@@ -134,7 +134,9 @@ def _prefetch_parser() -> _Parser:
     parser = _Parser(prog=f"%{_PREFETCH}", add_help=False, allow_abbrev=False)
     parser.add_argument("image", nargs="?", help="name, name:tag or name@digest")
     for option in _PREFETCH_OPTIONS:
-        parser.add_argument(f"--{option}", metavar=option.rpartition("-")[2].upper())
+        parser.add_argument(
+            f"--{option}", metavar=option.rpartition("-")[2].upper(), help="as in %%pullImage"
+        )
     _add_output(parser)
     return parser
 
@@ -147,18 +149,31 @@ def _table_parser(magic: str) -> _Parser:
     if magic == "layers":
         parser.add_argument("--details", action="store_true", help="what is in them, too")
     elif magic == "files":
-        parser.add_argument("--no-hashes", action="store_false", dest="hashes")
+        parser.add_argument(
+            "--no-hashes", action="store_false", dest="hashes", help="read no contents"
+        )
     elif magic == "waste":
         parser.add_argument("--dive", action="store_true", help="the score as dive counts it")
     elif magic == "sharing":
         parser.add_argument("--by", metavar="WHAT", help="layer, package or file")
         parser.add_argument("--measure", metavar="WHAT", help="a matrix: shared or missing")
     elif magic == "explore":
-        for what in ("plan", "sharing", "closure"):
-            parser.add_argument(f"--{what}", action="store_const", const=what, dest="what")
+        for what, shown in (
+            ("plan", "layers for every planner"),
+            ("sharing", "what images share"),
+            ("closure", "what packages need"),
+        ):
+            parser.add_argument(
+                f"--{what}", action="store_const", const=what, dest="what", help=shown
+            )
     parser.add_argument("--platform", metavar="PLATFORM", help="such as linux/arm64")
-    parser.add_argument("--no-tls-verify", action="store_false", dest="tls_verify")
-    parser.add_argument("-o", "--output", metavar="NAME", default=None)
+    parser.add_argument(
+        "--no-tls-verify", action="store_false", dest="tls_verify",
+        help="any certificate will do, or none",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--output", metavar="NAME", default=None, help="also bind the result to NAME"
+    )
     return parser
 
 
