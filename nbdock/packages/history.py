@@ -36,13 +36,13 @@ release is uploaded often, and hardly ever once it is in one."""
 PRIOR_CHANGES = 0.5
 """How much what is expected of a source counts, beside what was seen of it. Changes."""
 
-# These two are not yet chosen by a rule that never saw what came after March 2025. Two rules on what
-# was known before it alone: the likelihood of 606 sources' changes in each of its last four quarters
-# hardly tells half-lives of 180 to 365 days apart, and is best with 0.1 of a prior change (636 nats;
-# 657 with 0.5); the bytes that 16 images' layers pulled in its last year tell 0.1, 0.25 and 0.5
-# hardly apart (1.091, 1.092, 1.096 times the ideal at 10 and 20 layers). After it, 0.1 pulls up to
-# 8% more than 0.5 in benchmarks/replay.py, where postgresql at 10 layers then misses its target
-# (0.73 of the best published planner, not 0.70).
+# These two are not yet chosen by a rule that never saw what came after March 2025. Two rules on
+# what was known before it alone: the likelihood of 606 sources' changes in each of its last four
+# quarters hardly tells half-lives of 180 to 365 days apart, and is best with 0.1 of a prior
+# change (636 nats; 657 with 0.5); the bytes that 16 images' layers pulled in its last year tell
+# 0.1, 0.25 and 0.5 hardly apart (1.091, 1.092, 1.096 times the ideal at 10 and 20 layers). After
+# it, 0.1 pulls up to 8% more than 0.5 in benchmarks/replay.py, where postgresql at 10 layers then
+# misses its target (0.73 of the best published planner, not 0.70).
 
 _MOST = 0.99
 """The greatest chance that anything is given to change before the next rebuild."""
