@@ -86,6 +86,6 @@ bench: $(READY)
 	@"$(BIN)/python" benchmarks/run.py
 
 clean:
-	rm -rf "$(VENV)" demo bench .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf "$(VENV)" demo bench docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache dist
 	find nbdock tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
