@@ -220,6 +220,7 @@ def curve_svg(curve: pd.DataFrame, *, ideal: str = "ideal") -> str:
     parts.append(_text((left + WIDTH - right) / 2, height - 4, axis, "middle", muted=True))
     ends = _apart([at_y(column[-1]) for column in columns.values()], 13, height - bottom)
     number = 0
+    knees: dict[int, float] = {}  # the highest ring at each budget
     for (name, column), end in zip(columns.items(), ends, strict=True):
         points = [(at_x(b), at_y(v)) for b, v in zip(budgets, column, strict=True)]
         is_bound = name == ideal
@@ -248,8 +249,9 @@ def curve_svg(curve: pd.DataFrame, *, ideal: str = "ideal") -> str:
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{ink}"/>{ring}</g>'
             )
             if ring:
-                # Below its own curve, where no other is as a rule.
-                parts.append(_text(x, y + 20, f"knee {budgets[i]}", "middle"))
+                knees[budgets[i]] = min(y, knees.get(budgets[i], y))
+    # Above what falls to the right; planners that bend at the same place are told once.
+    parts += [_text(at_x(at) + 8, y - 9, f"knee {at}") for at, y in knees.items()]
     return "".join([*parts, "</svg>"])
 
 
