@@ -194,9 +194,16 @@ def adopt(value: Any) -> Any:
 
 
 def describe(value: Any) -> str:
-    """What kind of value it is, for messages: `a list`, `an integer`, `a DataFrame (Python)`."""
+    """What kind of value it is, for messages: `a list`, `an integer`, `a DataFrame (Python)`.
+
+    A class says what its objects are called with an attribute ``nix_called``.
+    """
     if isinstance(value, Withheld):
         value = value.value
+    if isinstance(
+        called := getattr(type(value), "nix_called", None), str
+    ):  # a package set would load itself
+        return called
     for kinds, name in _NAMES:
         if isinstance(value, kinds):
             return name

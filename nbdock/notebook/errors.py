@@ -57,8 +57,10 @@ def _render(error: NbdockError) -> list[str]:
         fact, newline, said = lines[0].partition("\n")
         if isinstance(error, CommandError):  # it says the place in words of its own
             fact = fact.replace(f" at line {error.line} of the script ({error.source_line})", "")
+        colon = ":" if said and fact.endswith(":") else ""
+        fact = fact.removesuffix(colon)
         where = f" {_DIM}(line {place.line}, column {place.column}){_END}"
-        lines[0] = f"{fact}{where}{newline}{said}"
+        lines[0] = f"{fact}{where}{colon}{newline}{said}"
         lines += ["", *_pointed_at(place.source_line, place.column)]
     elif called := _callers_line(error):
         lines += ["", f"  {_DIM}{called}{_END}"]

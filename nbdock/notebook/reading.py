@@ -124,6 +124,8 @@ class _Core:
 class _LoadingNames(Mapping[str, object]):
     """Names of a cell; what the core must load or build is waited for when it is looked up."""
 
+    nix_called = "the set dockerTools"
+
     def __init__(self, names: Mapping[str, object], core: _Core, *, with_tools: bool) -> None:
         self._names = names
         self._core = core

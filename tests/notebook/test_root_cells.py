@@ -115,7 +115,7 @@ def test_where_the_script_stopped(cells, runs) -> None:
     )  # fmt: skip
     shown = cells.shown("%%runAsRoot base\n#!/bin/sh\necho\n\tmkdir /a/b\nmkdir /a/b\n")
     assert shown.startswith(
-        "CommandError: The script failed with exit code 1: (line 3, column 2)\n"
+        "CommandError: The script failed with exit code 1 (line 3, column 2):\n"
     )
     assert "mkdir: no\n\n  \tmkdir /a/b\n  \t^" in shown
 

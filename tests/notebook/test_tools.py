@@ -284,3 +284,9 @@ def test_unloading_takes_all_magics(cells) -> None:
     cells.run("%unload_ext nbdock")
     assert not {"streamLayeredImage", "mergeImages", "exportImage"} & set(cell_magics)
     cells.run("%load_ext nbdock")
+
+
+@pytest.mark.parametrize("tools", ["dockerTools", "pkgs.dockerTools"])
+def test_a_tool_that_there_is_not(cells, tools: str) -> None:
+    shown = cells.shown(f"%%buildImage\nname = {tools}.tarsum;")
+    assert "The set dockerTools has no attribute 'tarsum'" in shown

@@ -238,7 +238,7 @@ def test_wrong_settings_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NBDOCK_VM_KERNEL", "host")
     table = nbdock.doctor()
     assert table.loc["accelerator", "found"] == (
-        "The setting vm_accelerator must be auto, kvm or tcg, not 'warp'."
+        "The environment variable NBDOCK_VM_ACCELERATOR must be auto, kvm or tcg, not 'warp'."
     )
     monkeypatch.setenv("NBDOCK_WORKERS", "many")
     table = nbdock.doctor()
