@@ -34,9 +34,6 @@ LATE_MODULES: Final = ("virtio_rng",)
 """What is loaded only when a snapshot has been restored: two restores would otherwise have one
 random generator between them, and hand out the same numbers."""
 
-_SIGNED: Final = b"~Module signature appended~\n"
-_SIGNATURE_FACTS_BYTES: Final = 12
-
 _SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst")
 
 
@@ -48,10 +45,7 @@ class Module:
     path: str
 
     def read(self) -> bytes:
-        """The module itself, decompressed and without its signature.
-
-        The guest need not know how to decompress, nor take 10 ms for each to verify what comes from
-        this machine. (A kernel that demands signatures is one that no such guest boots.)
+        """The module itself, decompressed: the guest need not know how.
 
         Raises
         ------
@@ -61,22 +55,12 @@ class Module:
         limit = settings.current().vm_module_limit_bytes
         try:
             with open_decompressed(self.path, limit_bytes=limit) as stream:
-                data = stream.read()
-            return _unsigned(data)
+                return stream.read()
         except (OSError, ArchiveError) as error:
             raise GuestPartError(
                 f"The kernel module {self.path} cannot be read: {error}.",
                 hint="Reinstall the kernel's package, or set NBDOCK_VM_KERNEL=package.",
             ) from error
-
-
-def _unsigned(data: bytes) -> bytes:
-    """A module without what its builder appended: the signature, its facts and its length."""
-    if not data.endswith(_SIGNED):
-        return data
-    facts = len(data) - len(_SIGNED) - _SIGNATURE_FACTS_BYTES
-    length = int.from_bytes(data[facts + _SIGNATURE_FACTS_BYTES - 4 :][:4], "big")
-    return data[: max(0, facts - length)]
 
 
 def module_name(path: str) -> str:

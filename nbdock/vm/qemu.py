@@ -159,8 +159,6 @@ class MachineSpec:
             # Programs stand where they stood before, and what was translated of them is used again;
             # nobody waits for the grace periods of a kernel that has one processor.
             "norandmaps rcupdate.rcu_expedited=1 "
-            # What only looks for symbols to trace, and what tests itself: 0.2 s of a boot.
-            "initcall_blacklist=init_kprobe_trace,crypto_kdf108_init "
             # With one processor there is one counter; to ask a device for the time takes longer.
             "tsc=reliable "
             "random.trust_cpu=off random.trust_bootloader=off"

@@ -1,7 +1,7 @@
 """A kernel as it is in memory, out of the image that would decompress itself at each boot.
 
-An emulated processor takes a quarter of a second for that, and leaves 20 MB of memory written that
-every snapshot of the guest then has. QEMU starts such a kernel where its note says (PVH); so it is
+An emulated processor takes a quarter of a second for that, and leaves memory written that every
+snapshot of the guest then has. QEMU starts such a kernel where its note says (PVH); so it is
 decompressed here, once, and kept. An image of which that cannot be done boots as it is.
 
     uncompressed("/boot/vmlinuz-6.1.0-56-cloud-amd64")   # '<home>/vm/kernels/vmlinux-<digest>'
