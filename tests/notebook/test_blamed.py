@@ -49,7 +49,7 @@ def test_packages(cells, packages, contents: str, failed: str, pointed_at: str |
         return
     assert pointing(shown, body).startswith(pointed_at)
     # The place stands by the fact, not behind what was quoted.
-    assert "It failed: (line 1, column " in shown
+    assert "It failed (line 1, column " in shown
 
 
 def pointing(shown: str, body: str) -> str:

@@ -86,7 +86,7 @@ def test_a_script_its_log_and_where_it_stopped(kernel, machines) -> None:
     [error] = of_kind(messages, "error")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error["traceback"]))
     assert plain.startswith("CommandError: runAsRoot failed with exit code 1")
-    assert "(line 4, column 3)\n" in plain
+    assert "(line 4, column 3):\n" in plain
     assert "\n    mkdir /no/such\n    ^\n" in plain
     assert machines.all() == []
     assert machines.files() == []
