@@ -216,7 +216,7 @@ def _version(*command: str) -> str:
 
 
 def report(run: Run, *, large: bool) -> bool:
-    """Print the figures and ratios; whether every target holds, of which the large base has none."""
+    """Print the figures and ratios; whether every target holds. A large base has no targets."""
     targets = Targets("vm", peer=_version("guestfish", "--version"))
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors")
     print(f"nbdock uses {run.found['warm'][0]['accelerator']}")
