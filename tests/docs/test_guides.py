@@ -6,6 +6,7 @@ Each guide runs in a process, a directory and a home of its own.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -133,6 +134,8 @@ def test_packages_of_nixpkgs(
 
 
 def test_root(tmp_path: Path, apt_home: Path) -> None:
+    if shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("needs qemu-system-x86_64 (tests/install_components.sh installs it)")
     follow("root", tmp_path)
 
 
