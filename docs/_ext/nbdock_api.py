@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+from nbdock_pages import write_pages_to
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
@@ -87,13 +88,7 @@ def write_pages(app: Sphinx) -> None:
     ]  # fmt: skip
     pages = {f"{name}.rst": _page(name) for name in nbdock.__all__}
     pages["index.rst"] = "\n".join(index) + "\n"
-    for path in target.iterdir():
-        if path.name not in pages:
-            path.unlink()
-    for name, text in pages.items():
-        path = target / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+    write_pages_to(target, ".rst", pages)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from nbdock_pages import write_pages_to
 from sphinx.application import Sphinx
 
 
@@ -19,19 +20,14 @@ def copy_notebooks(app: Sphinx) -> None:
     target = Path(app.srcdir, "tutorials")
     source = Path(app.srcdir, "../notebooks")
     found = [*source.glob("[0-9][0-9]-*.ipynb"), source / "dockertools-manual.ipynb"]
-    notebooks = {path.name: path for path in found}
-    for stale in target.glob("*.ipynb"):
-        if stale.name not in notebooks:
-            stale.unlink()
-    for name, path in notebooks.items():
+    pages = {}
+    for path in found:
         text = path.read_text(encoding="utf-8").replace("](../docs/", "](../")
         # Jupyter's places are called as their headings are, Sphinx' in small letters.
         notebook = json.loads(re.sub(r"\]\(#[^)]*\)", lambda link: link[0].lower(), text))
         notebook["metadata"]["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
-        text = json.dumps(notebook, indent=1)
-        copy = target / name
-        if not copy.exists() or copy.read_text(encoding="utf-8") != text:
-            copy.write_text(text, encoding="utf-8")
+        pages[path.name] = json.dumps(notebook, indent=1)
+    write_pages_to(target, ".ipynb", pages)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
