@@ -74,7 +74,9 @@ components:
 
 test: components $(READY)
 	@$(MAKE) --no-print-directory lint
-	@"$(BIN)/python" -m pytest -n $(JOBS) $(PYTEST_OPTIONS)
+	@# Hundreds of tests start a Python: what it compiled is kept, whatever the environment says,
+	@# or each would compile nbdock anew. Who has run out of tests takes over some of the others'.
+	@PYTHONDONTWRITEBYTECODE= "$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal $(PYTEST_OPTIONS)
 
 packages: $(READY)
 	@"$(BIN)/python" .ci/check_packages.py
