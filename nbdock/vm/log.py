@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nbdock import settings
+from nbdock.lines import Lines
 from nbdock.units import bytes_text
-from nbdock.vm.control import Lines
 
 __all__ = ["Log", "keep_last"]
 

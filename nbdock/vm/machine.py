@@ -36,12 +36,12 @@ from nbdock.errors import (
     StorageFullError,
     VmError,
 )
+from nbdock.lines import Lines
 from nbdock.vm.control import (
     HELLO,
     Exited,
     Failed,
     Job,
-    Lines,
     Message,
     Ready,
     Sent,
