@@ -151,7 +151,7 @@ async def build_layered_image(
     progress
         Called with what is being done, bytes done and bytes in all.
     on_log
-        Called with each line that `fake_root_commands` write.
+        Called with each line that `extra_commands` and `fake_root_commands` write.
     on_layer
         Called with every layer but the top one once it is in the store, the base's first; from
         any thread. `stream_layered_image` is made of it.
@@ -323,7 +323,7 @@ async def build_image(
     progress
         Called with what is being done, bytes done and bytes in all.
     on_log
-        Called with each line that `run_as_root` writes.
+        Called with each line that `extra_commands` and `run_as_root` write.
 
     Returns
     -------

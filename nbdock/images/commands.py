@@ -17,17 +17,19 @@ import shutil
 import signal
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from nbdock.calling import argument_name
 from nbdock.concurrency import in_worker
 from nbdock.content import storage_error
 from nbdock.errors import CommandError, UnsafePathError
 from nbdock.filetree import Entry, EntryKind, FileContent, scan_directory
+from nbdock.lines import Lines
 
 __all__ = ["remove_tree", "run_commands"]
 
 _OUTPUT_LINES = 40
+_LINE_BYTES = 16 << 10
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C",
@@ -43,6 +45,7 @@ async def run_commands(
     uid: int = 0,
     gid: int = 0,
     before: Sequence[str] = (),
+    on_log: Callable[[str], object] = lambda _line: None,
 ) -> AsyncIterator[list[Entry]]:
     """Run a script over entries: ``async with run_commands(...) as changed:``.
 
@@ -56,6 +59,8 @@ async def run_commands(
         The time (seconds since the epoch) and the owner of everything that the script makes.
     before
         The beginning of the command line that runs the shell, such as another program to run it.
+    on_log
+        Called with each line that the script writes.
 
     Yields
     ------
@@ -77,7 +82,7 @@ async def run_commands(
             place = os.fsdecode(directory)
             advice = "Set TMPDIR to a directory with more room."
             raise storage_error(error, "lay out the layer", place, elsewhere=advice) from error
-        await _run(root, script, before)
+        await _run(root, script, before, on_log)
         yield await in_worker(_read_back, root, laid_out, mtime, uid, gid)
     finally:
         await in_worker(remove_tree, directory)
@@ -149,7 +154,9 @@ def _lay_out_one(place: bytes, entry: Entry) -> Entry:
     return entry
 
 
-async def _run(directory: bytes, script: str, before: Sequence[str]) -> None:
+async def _run(
+    directory: bytes, script: str, before: Sequence[str], on_log: Callable[[str], object]
+) -> None:
     process = await asyncio.create_subprocess_exec(
         # Scripts written for dockerTools expect bash (`mkdir -p srv/{a,b}`).
         *before, shutil.which("bash") or "/bin/sh", "-e", "-c", script, "extraCommands",
@@ -159,9 +166,14 @@ async def _run(directory: bytes, script: str, before: Sequence[str]) -> None:
     )  # fmt: skip
     assert process.stdout is not None
     tail: deque[bytes] = deque(maxlen=64)
+    lines = Lines(_LINE_BYTES)
     try:
         while chunk := await process.stdout.read(4096):
             tail.append(chunk)
+            for line in lines.feed(chunk):
+                on_log(line.decode(errors="replace"))
+        if rest := lines.rest():
+            on_log(rest.decode(errors="replace"))
         exit_code = await process.wait()
     finally:
         # Whatever the script left running goes with it, after a failure or an interrupt too.
@@ -169,9 +181,9 @@ async def _run(directory: bytes, script: str, before: Sequence[str]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     if exit_code:
-        lines = b"".join(tail).decode(errors="replace").splitlines()[-_OUTPUT_LINES:]
-        output = "\n".join(lines)
-        shown = "\n".join(f"  {line}" for line in lines) or "  (no output)"
+        last = b"".join(tail).decode(errors="replace").splitlines()[-_OUTPUT_LINES:]
+        output = "\n".join(last)
+        shown = "\n".join(f"  {line}" for line in last) or "  (no output)"
         raise CommandError(
             f"{argument_name('extra_commands')} failed with exit code {exit_code}:\n{shown}",
             exit_code=exit_code,

@@ -65,7 +65,7 @@ async def after_commands(
     async with store_for_commands(used, progress=request.progress) as before:
         request.progress(f"Running {argument_name('extra_commands')}")
         async with run_commands(
-            entries, commands, mtime=MADE_AT, uid=uid, gid=gid, before=before
+            entries, commands, mtime=MADE_AT, uid=uid, gid=gid, before=before, on_log=request.log
         ) as changed:
             yield changed
 

@@ -467,8 +467,11 @@ async def test_a_failing_command_shows_its_last_lines_and_leaves_nothing(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
     (tmp_path / "t").mkdir()
     monkeypatch.setattr("tempfile.tempdir", None)
+    said: list[str] = []
+    commands = "mkdir -m 0 shut; echo one; printf two >&2; exit 7"
     with pytest.raises(CommandError) as caught:
-        await single(extra_commands="mkdir -m 0 shut; echo one; echo two >&2; exit 7")
+        await single(extra_commands=commands, on_log=said.append)
+    assert said == ["one", "two"]
     assert caught.value.exit_code == 7
     assert caught.value.output == "one\ntwo"
     assert "two" in str(caught.value)
