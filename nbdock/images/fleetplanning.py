@@ -77,12 +77,8 @@ async def plan_fleet(
     if not contents:
         raise ArgumentError("A fleet has at least one image.", argument="contents")
     room = check_layer_limit(max_layers, 0)
-
-    async def resolved(each: Contents | Closure) -> Closure:
-        return each if isinstance(each, Closure) else await closure(each)
-
     closures = await gather_limited(
-        (functools.partial(resolved, each) for each in contents.values()), _AT_A_TIME
+        (functools.partial(closure, each) for each in contents.values()), _AT_A_TIME
     )
     if history is None:
         packages = {p.key: p for one in closures for p in one.packages}

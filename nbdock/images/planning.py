@@ -53,26 +53,28 @@ Plan: TypeAlias = Callable[[Closure, int], LayerPlan]
 
 @checked
 @watched("Resolved")
-async def closure(contents: Contents) -> Closure:
+async def closure(contents: Contents | Closure) -> Closure:
     """The packages that contents stand for, with all they need.
 
     Parameters
     ----------
     contents
-        Packages and paths of directories, one or a list.
+        Packages and paths of directories, one or a list; a closure is its own.
 
     Raises
     ------
     PackageError
         Contents that cannot be found or resolved.
     """
+    if isinstance(contents, Closure):
+        return contents
     return await resolve_closure(to_packages("contents", contents))
 
 
 @checked
 @watched("Planned")
 async def plan_layers(
-    contents: Contents,
+    contents: Contents | Closure,
     *,
     max_layers: int | None = None,
     strategy: Strategy = "popularity",
@@ -88,7 +90,7 @@ async def plan_layers(
     Parameters
     ----------
     contents
-        As for `build_layered_image`.
+        As for `build_layered_image`, or a closure.
     max_layers
         How many layers at most, the top one included: 100 by default, 125 at most.
     strategy

@@ -210,7 +210,7 @@ def to_closure(contents: Contents | Closure | Image) -> Closure:
                 hint="It is for images that this session built. Give the contents.",
             )
         return contents.closure
-    return contents if isinstance(contents, Closure) else run(closure_of(contents))
+    return run(closure_of(contents))
 
 
 def _packages(x: Any) -> Closure | None:

@@ -57,6 +57,9 @@ async def test_plan_layers_takes_names_pipelines_and_functions(
         assert plan.planner == name
         assert sorted(n for layer in names(plan) for n in layer) == every
     assert len(await nbdock.plan_layers(contents, strategy=file)) == 2
+    resolved = await nbdock.closure(contents)
+    assert await nbdock.closure(resolved) is resolved
+    assert names(await nbdock.plan_layers(resolved)) == names(await nbdock.plan_layers(contents))
     assert len(await nbdock.plan_layers(contents, strategy="auto", max_layers=2)) == 1
     by_package = [["subcomponent_out", [contents[2]]], ["flatten"], ["reverse"]]
     assert names(await nbdock.plan_layers(contents, strategy=by_package))[-1] == [contents[2].name]

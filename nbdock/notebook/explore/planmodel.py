@@ -126,7 +126,7 @@ class PlanModel:
         progress: Progress | None = None,
     ) -> PlanModel:
         """Of contents, resolved, and of what they are compared with."""
-        packages = _closure(contents)
+        packages = run(closure(contents))
         known = None
         if history is not None and history is not False:
             from nbdock.tables import history_of
@@ -249,10 +249,6 @@ def _strategies(history: ChangeHistory | None) -> dict[str, Plan]:
     return found
 
 
-def _closure(contents: Any) -> Closure:
-    return contents if isinstance(contents, Closure) else run(closure(contents))
-
-
 def _others(compare: Any) -> list[Other]:
     """What is compared with, by the names that a mapping gives, or their own."""
     if isinstance(compare, Mapping):
@@ -270,7 +266,7 @@ def _others(compare: Any) -> list[Other]:
         if isinstance(value, Image):
             others.append(Other(name or str(value), value.closure, value))
         else:
-            packages = _closure(value)
+            packages = run(closure(value))
             asked = ", ".join(packages[key].name for key in packages.roots[:3])
             others.append(Other(name or asked or f"other {number + 1}", packages))
     return others
