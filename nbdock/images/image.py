@@ -77,6 +77,12 @@ class ImageLayer:
             return tuple(_QUOTED.findall(self.comment))
         return ()
 
+    @property
+    def remark(self) -> str:
+        """What nbdock or nixpkgs says of it where it names no packages: ``links at the root``."""
+        is_said = self.created_by in ("", "nbdock") and not self.contents
+        return self.comment if is_said else ""
+
 
 def layers_of(manifest: Manifest, config: ImageConfig, what: str) -> tuple[ImageLayer, ...]:
     """The layers of the image that these documents describe, lowest first.

@@ -65,8 +65,8 @@ def content_name(content: str) -> str:
 
 def layer_step(layer: ImageLayer) -> str:
     """What made a layer: nbdock's remark, or a Dockerfile's command, without its wrapping."""
-    if layer.created_by in ("", "nbdock"):
-        return layer.comment or layer.created_by
+    if layer.remark:
+        return layer.remark
     step = _BUILDKIT.sub("", layer.created_by)
     if step.startswith(_NOT_RUN):
         return step.removeprefix(_NOT_RUN).strip()

@@ -4,10 +4,10 @@
 >>> motd = nbdock.text_file("etc/motd", "hello")
 >>> image = nbdock.concurrency.run(nbdock.build_layered_image("motd", contents=motd))
 >>> nbdock.layer_table(image)[["size_bytes", "contents"]]
-          size_bytes contents
+          size_bytes               contents
 position
-0              10240   [motd]
-1              10240       []
+0              10240                 [motd]
+1              10240  [nothing at the root]
 
 Of an image in a registry it needs the manifest and the configuration only, and of many it reads
 them together:
@@ -82,7 +82,8 @@ def layer_table(
         - ``media_type``: of that blob,
         - ``size_bytes``: bytes of that blob,
         - ``uncompressed_bytes``: bytes of the tar, as far as it is known here: no document says it,
-        - ``contents``: names of the packages or store paths in it, as its history tells,
+        - ``contents``: names of the packages or store paths in it, as its history tells, or the
+          one remark that stands there instead (``links at the root``),
         - ``created_by``, ``comment``: the rest of its history,
 
         and with `details`
@@ -260,6 +261,10 @@ def _size_if_plain(layer: ImageLayer) -> int | None:
     return layer.descriptor.size_bytes if is_plain else None
 
 
+def _contents(layer: ImageLayer) -> list[str]:
+    return list(layer.contents) or [layer.remark] * bool(layer.remark)
+
+
 def _table(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
@@ -275,7 +280,7 @@ def _table(rows: Sequence[Row]) -> pd.DataFrame:
                 [layer.descriptor.size_bytes for layer in layers], dtype="int64"
             ),
             "uncompressed_bytes": pd.Series([size for _, size in rows], dtype="Int64"),
-            "contents": pd.Series([list(layer.contents) for layer in layers], dtype="object"),
+            "contents": pd.Series([_contents(layer) for layer in layers], dtype="object"),
             "created_by": pd.Series([layer.created_by for layer in layers], dtype="str"),
             "comment": pd.Series([layer.comment for layer in layers], dtype="str"),
         }

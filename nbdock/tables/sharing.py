@@ -228,9 +228,7 @@ def _things(
 
 def _made_by(layer: ImageLayer) -> str:
     """What made a layer: its packages, a command, or a remark."""
-    if layer.contents:
-        return ", ".join(layer.contents)
-    return layer.comment if layer.created_by in ("", "nbdock") else layer.created_by
+    return ", ".join(layer.contents) or layer.remark or layer.created_by
 
 
 def _packages(image: Image, progress: Progress | None) -> list[tuple[str, str, int]]:

@@ -49,7 +49,7 @@ def test_one_row_for_each_layer(nbdock_home) -> None:
     assert list(table["diff_id"]) == [str(d) for d in image.config.diff_ids]
     assert list(table["size_bytes"]) == [d.size_bytes for d in image.manifest.layers]
     assert table["size_bytes"].sum() == image.size_bytes
-    assert list(table["contents"]) == [["motd"], []]
+    assert list(table["contents"]) == [["motd"], ["nothing at the root"]]
     assert set(table["created_by"]) == {"nbdock"}
 
 
