@@ -79,7 +79,10 @@ def table_view(table: pd.DataFrame, *, rows: int = ROWS_SHOWN) -> View | None:
     notes = [f"\u2026 {plural(more, 'more row')}"] if more > 0 else []
     if is_whole and mark.get("code"):
         notes.append(mark["code"])
-    counted = plural(count, "row") if count >= of_all else f"{count:,} of {plural(of_all, 'row')}"
+    # Rows of groups are none of the table's, though pandas keeps the mark.
+    names = list(table.index.names)
+    are_its_rows = count < of_all and names == mark.get("index", names)
+    counted = f"{count:,} of {plural(of_all, 'row')}" if are_its_rows else plural(count, "row")
     return View(
         _HEADINGS.get(kind, "Table"),
         facts=[counted, *(mark.get("facts", ()) if is_whole else ())],

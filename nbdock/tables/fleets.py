@@ -38,7 +38,7 @@ from nbdock.tables.fleetscan import (
     read_part,
     scan_images,
 )
-from nbdock.tables.marking import MARK
+from nbdock.tables.marking import mark
 from nbdock.tables.subjects import expect_platform, expect_reference
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ class Fleet:
             ``version``, ``size_bytes`` and ``layer`` as in `package_table`, or an ``error``.
         """
         found = self.dataset(kind).to_table()
-        frame: pd.DataFrame = found.to_pandas(types_mapper=_frame_type)
-        frame.attrs[MARK] = {"table": "fleet_table", "rows": len(frame), "columns": frame.shape[1]}
-        return frame
+        return mark(found.to_pandas(types_mapper=_frame_type), "fleet_table")
 
     def sharing(self, by: str = "layer") -> pd.DataFrame:
         """What images have in common, what sharing saves most first.

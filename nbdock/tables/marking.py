@@ -3,7 +3,7 @@
 A table knows which one it is, so that a notebook can show sizes as people read them, while the
 numbers stay bytes:
 
-    frame.attrs["nbdock"]     # {"table": "file_table", "rows": 812, "columns": 12}
+    frame.attrs["nbdock"]    # {"table": "file_table", "rows": 812, "columns": 12, "index": [None]}
 
 pandas keeps that in what is selected or sorted from the table, and drops it where tables of
 several kinds are put together.
@@ -21,7 +21,7 @@ from nbdock.showing import watched_plain
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MARK", "marked", "table_function"]
+__all__ = ["MARK", "mark", "marked", "table_function"]
 
 MARK = "nbdock"
 """The key in a table's ``attrs``."""
@@ -34,12 +34,17 @@ def marked(function: Callable[P, pd.DataFrame]) -> Callable[P, pd.DataFrame]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
-        table = function(*args, **kwargs)
-        rows, columns = table.shape
-        table.attrs[MARK] = {"table": function.__name__, "rows": rows, "columns": columns}
-        return table
+        return mark(function(*args, **kwargs), function.__name__)
 
     return call
+
+
+def mark(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Mark a table as one that a function gave, or would give."""
+    rows, columns = table.shape
+    index = list(table.index.names)
+    table.attrs[MARK] = {"table": name, "rows": rows, "columns": columns, "index": index}
+    return table
 
 
 def table_function(function: Callable[P, pd.DataFrame]) -> Callable[P, pd.DataFrame]:

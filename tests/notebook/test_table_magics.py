@@ -141,6 +141,8 @@ class TestViews:
         table = cells.value("%files redis")
         text, html = seen(cells, table[table["path"] == "/d/a"])
         assert "1 of 64 rows" in text
+        groups = seen(cells, table.groupby("layer")[["size_bytes"]].sum())[0]
+        assert groups.startswith(f"Files\n{table.layer.nunique()} rows")
         assert re.search(r"/d/a  file  0644    0    0  3\.0 kB  1970-01-01 00:00:00 .* no$", text)
         assert 'title="3,000 bytes"' in html
         digest = table.set_index("path").loc["/d/a", "digest"]
