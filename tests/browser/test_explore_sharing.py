@@ -21,6 +21,8 @@ def opened(lab):
     lab.run("e = nbdock.explore_sharing(images)\ne")
     root = lab.page.locator(".nbdock-sharing")
     expect(root.locator("[data-a]")).to_have_count(9)
+    # What it is stands at the whole, and not again at a part.
+    expect(lab.page.get_by_label("What 3 images share")).to_have_count(1)
     return root
 
 

@@ -105,6 +105,9 @@ def test_the_python_gives_the_selection(images) -> None:
     assert answer["missing"]["bytes"] + answer["both"]["bytes"] == explorer.matrix.loc["c:1", "c:1"]
     explorer.answer({"id": 2, "what": "none"})
     assert len(explorer.selection) == 0
+    picture = {"id": 3, "what": "picture", "by": "file", "measure": "shared"}
+    code = explorer.answer(picture)["answer"]["code"]
+    assert eval(code, space).equals(nbdock.sharing_matrix(images, by="file", measure="shared"))
 
 
 def test_layers_say_what_is_in_them(images) -> None:

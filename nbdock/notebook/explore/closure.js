@@ -33,7 +33,7 @@ function render({ model, el }) {
   );
   const port = element("div", {
     class: "nbdock-closure-port", tabindex: "0", role: "listbox", "aria-multiselectable": "true",
-    "aria-label": `${start.label}. Arrows go along dependencies, Enter selects, slash searches.`,
+    "aria-label": "Packages. Arrows go along dependencies, Enter selects, slash searches.",
   });
   const side = element("div", { class: "nbdock-closure-side" });
   frame.body.append(bar, element("div", { class: "nbdock-closure-main" }, port, side));

@@ -38,7 +38,7 @@ function render({ model, el }) {
   );
   const picture = element("div", {
     class: "nbdock-sharing-picture", tabindex: "0", role: "grid",
-    "aria-label": `${start.label}. Rows: what a host has. Columns: what it pulls. Arrows move.`,
+    "aria-label": "Rows: what a host has. Columns: what it pulls. Arrows move.",
   });
   const side = element("div", { class: "nbdock-sharing-side" });
   frame.body.append(bar, element("div", { class: "nbdock-sharing-main" }, picture, side));

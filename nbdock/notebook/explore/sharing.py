@@ -94,6 +94,7 @@ class SharingExplorer(Explorer):
         super().__init__()
         self.model = model
         self._by = by
+        self._measure = "missing"
         self._code = code
         self._chosen: tuple[str, str] | None = None
 
@@ -138,9 +139,9 @@ class SharingExplorer(Explorer):
     @property
     def python(self) -> str:
         """The Python that gives what is selected, or the whole matrix."""
-        by = f"by={json.dumps(self._by)}"
+        by, measure = f"by={json.dumps(self._by)}", f"measure={json.dumps(self._measure)}"
         if self._chosen is None:
-            return f'nbdock.sharing_matrix({self._code}, {by}, measure="missing")'
+            return f"nbdock.sharing_matrix({self._code}, {by}, {measure})"
         has, wants = (json.dumps(name, ensure_ascii=False) for name in self._chosen)
         return f"nbdock.explore_sharing({self._code}, {by}).select({has}, {wants})"
 
@@ -161,7 +162,7 @@ class SharingExplorer(Explorer):
         if by != self._by:
             self._chosen = None
         matrix = self.model.shared(by)
-        self._by = by
+        self._by, self._measure = by, measure
         shared = matrix.to_numpy()
         names, table = self.model.names(by), self.model.table(by)
         order = self.model.order(by) if question.get("alike", True) else list(range(len(names)))
