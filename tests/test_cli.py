@@ -587,6 +587,11 @@ class TestCompletion:
         asked = {"COMP_WORDS": "nbdock layers redis:", "COMP_CWORD": "redis:"}
         fish = answer({"_NBDOCK_COMPLETE": "fish_complete", **asked})
         assert fish.split()[:2] == ["plain,redis:7.2", "plain,redis:7.4"]
+        asked = {"COMP_WORDS": "nbdock layers --format=j", "COMP_CWORD": "2"}
+        assert answer({"_NBDOCK_COMPLETE": "zsh_complete", **asked}).split()[1] == "--format=json"
+        asked = {"COMP_WORDS": "nbdock layers --format=j", "COMP_CWORD": "--format=j"}
+        fish = answer({"_NBDOCK_COMPLETE": "fish_complete", **asked})
+        assert fish.split()[0] == "plain,--format=json"
         assert printed("completion", "zsh").startswith("#compdef nbdock\n")
         assert "complete --no-files --command nbdock" in printed("completion", "fish")
 

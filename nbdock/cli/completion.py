@@ -17,6 +17,9 @@ import click
 from click.shell_completion import (
     BashComplete,
     CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
     add_completion_class,
     get_completion_class,
     split_arg_string,
@@ -61,7 +64,28 @@ class _Bash(BashComplete):
         return (words, "") if line[-1:].isspace() else (words[:-1], "".join(words[-1:]))
 
 
-add_completion_class(_Bash)
+class _Whole(ShellComplete):
+    """A shell that takes ``--format=j`` for one word, and wants all of it back."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
+        found = super().get_completions(args, incomplete)
+        option, equals, _ = incomplete.partition("=")
+        if equals and option.startswith("--"):
+            for item in found:
+                item.value = f"{option}={item.value}"
+        return found
+
+
+class _Zsh(_Whole, ZshComplete):
+    pass
+
+
+class _Fish(_Whole, FishComplete):
+    pass
+
+
+for _shell in (_Bash, _Zsh, _Fish):
+    add_completion_class(_shell)
 
 
 class ImageName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
