@@ -182,7 +182,7 @@ def _unused_files(
 ) -> Iterator[tuple[str, PrunedFile]]:
     before_s = time.time() - max(unused_s, settings.current().prune_grace_s)
     top = os.path.join(store.home, place)
-    for path, found in sorted(_files(top)):
+    for path, found in _files(top):
         # Reading counts where the file system notes it.
         used_at_s = max(found.st_mtime, found.st_atime)
         if used_at_s < before_s:
@@ -200,8 +200,10 @@ def _removed(path: str) -> bool:
 
 
 def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
-    for folder, _, names in os.walk(top):
-        for name in names:
+    """Every file, looked at when it is its turn: what came to use meanwhile is not old."""
+    for folder, below, names in os.walk(top):
+        below.sort()
+        for name in sorted(names):
             path = os.path.join(folder, name)
             with contextlib.suppress(FileNotFoundError):
                 found = os.lstat(path)

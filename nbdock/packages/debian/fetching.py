@@ -10,6 +10,7 @@ at their digest that is remembered as long as the file does not change.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -110,6 +111,8 @@ def _missing(records: list[PackageRecord]) -> list[PackageRecord]:
             continue
         try:
             size = path.stat().st_size
+            with contextlib.suppress(PermissionError):
+                os.utime(path)  # what has not been used for long is pruned
         except FileNotFoundError:
             size = -1
         # The size guards against a disk that lost what it had promised to keep.

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from support.faulty_server import FaultyServer, answer, content, reset_after, short
 
-from nbdock import settings
+from nbdock import prune, settings
 from nbdock.errors import (
+    ArchiveError,
     DigestMismatchError,
     HttpStatusError,
     NbdockError,
@@ -21,6 +22,7 @@ from nbdock.errors import (
     SizeMismatchError,
 )
 from nbdock.packages.debian.configuration import AptConfiguration
+from nbdock.packages.debian.deb import deb_entries
 from nbdock.packages.debian.fetching import deb_path, fetch_debs
 from nbdock.packages.debian.record import PackageRecord
 
@@ -67,6 +69,21 @@ async def test_all_and_only_once(server: FaultyServer) -> None:
     deb_path(records[3]).write_bytes(b"short")
     await fetch(records)
     assert server.paths()[len(BODIES) :] == ["/p3.deb"]
+
+
+async def test_what_is_about_to_be_read_is_not_pruned(server: FaultyServer) -> None:
+    asked, other = (record(name, server.url("/")) for name in ("p4", "p5"))
+    await fetch([asked, other])
+    for one in (asked, other):
+        os.utime(deb_path(one), (0, 0))
+    await fetch([asked])
+    await prune()
+    assert deb_path(asked).exists()
+    assert not deb_path(other).exists()
+    with pytest.raises(ArchiveError, match=r"cannot be read: No such file"):
+        next(deb_entries(deb_path(other)))
+    await fetch([asked, other])
+    assert server.paths()[2:] == ["/p5.deb"]
 
 
 async def test_a_killed_fetch_goes_on(server: FaultyServer) -> None:
