@@ -45,7 +45,10 @@ def read_file(image: Image, path: str) -> bytes:
     parent, _, name = os.fsencode(path).strip(b"/").rpartition(b"/")
     entry = tree.get((resolve(parent, tree) + b"/" + name).lstrip(b"/"))
     if entry is None or entry.kind not in (EntryKind.FILE, EntryKind.HARDLINK):
-        raise ContentError(f"{image} has no file {path!r}.", path=path)
+        raise ContentError(
+            f"{image} has no file {path!r}.", path=path,
+            hint="nbdock.file_table(image) has a row for each file that it has.",
+        )  # fmt: skip
     return (entry.target or entry).read()
 
 

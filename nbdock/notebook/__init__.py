@@ -53,6 +53,7 @@ def load(shell: Any) -> None:
     if shell not in _renewing:
         _renewing[shell] = renew = functools.partial(_renew, ref(shell))
         shell.events.register("pre_run_cell", renew)
+        shell.events.register("post_run_cell", errors.name_magic)
 
 
 def _renew(there: ref[Any], *_: object) -> None:
@@ -84,5 +85,6 @@ def unload(shell: Any) -> None:
     show_warnings(wanted=False)
     if (renew := _renewing.pop(shell, None)) is not None:
         shell.events.unregister("pre_run_cell", renew)
+        shell.events.unregister("post_run_cell", errors.name_magic)
     # Only what still is what was given: a name that the notebook bound anew is its own.
     shell.drop_by_id(_given.pop(shell, {}))

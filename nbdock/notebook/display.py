@@ -10,6 +10,7 @@ import keyword
 import logging
 import re
 from collections.abc import Callable, Sequence
+from types import CoroutineType
 from typing import Any
 
 from nbdock.filetree import EntryKind
@@ -26,7 +27,7 @@ from nbdock.images import (
 from nbdock.jobs import Job, when_awaited
 from nbdock.layering import LayerPlan, Planners
 from nbdock.notebook.doctor import doctor_view
-from nbdock.notebook.jobdisplay import show_awaited, show_job
+from nbdock.notebook.jobdisplay import not_awaited, show_awaited, show_job
 from nbdock.notebook.joblook import plain_line
 from nbdock.notebook.packageviews import package_set_view, package_view, planners_view
 from nbdock.notebook.tablemagics import efficiency_view
@@ -342,6 +343,7 @@ def install(shell: Any) -> None:
     for place in _FRAMES:
         formatters["text/html"].for_type_by_name(*place, _frame_html)
         formatters["text/plain"].for_type_by_name(*place, _frame_text)
+    formatters["text/plain"].for_type(CoroutineType, not_awaited)
     shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
     when_awaited(show_awaited)
 
@@ -388,5 +390,6 @@ def remove(shell: Any) -> None:
     for place in (_DOCTOR_TABLE, _EFFICIENCY, *_FRAMES):
         for format_ in ("text/html", "text/plain"):
             formatters[format_].pop(".".join(place), None)
+    formatters["text/plain"].pop(CoroutineType, None)
     shell.display_formatter.ipython_display_formatter.pop(Job, None)
     when_awaited(None)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import linecache
 import re
+import sys
 import traceback
 from typing import Any
 
@@ -30,12 +31,15 @@ from nbdock.errors import (
     MissingArgumentError,
     NbdockError,
     UnknownArgumentError,
+    nearest,
 )
 from nbdock.jobs import JobCancelledError
 from nbdock.nixlang import CellArguments
 from nbdock.notebook.blamed import blamed, indices
 
-__all__ = ["in_cell", "in_script", "install", "quietly", "remove", "without_groups"]
+__all__ = [
+    "in_cell", "in_script", "install", "name_magic", "quietly", "remove", "without_groups",
+]  # fmt: skip
 
 # No red: on the dark red that JupyterLab's dark theme puts behind errors it cannot be read.
 _BOLD, _DIM, _END = "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -43,6 +47,7 @@ _WIDEST = 120
 _EXAMPLE = '"hello"'
 _EXAMPLES = {"fromImage": "redis", "drv": "pkgs.hello", "imageName": '"redis"'}
 """Values for arguments that a cell has to give."""
+_NO_MAGIC = re.compile(r"agic(?: function)? `(%{1,2})(\w+)` not found")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -123,6 +128,18 @@ def install() -> None:
     shown._render_traceback_ = _render
     stopped: Any = JobCancelledError
     stopped._render_traceback_ = _render_stopped
+
+
+def name_magic(result: Any) -> None:
+    """After a cell whose magic there is not: name the one that was probably meant."""
+    missed = _NO_MAGIC.search(str(result.error_in_exec or ""))
+    shell = get_ipython()
+    if missed is None or shell is None:
+        return
+    marks, name = missed.groups()
+    known = shell.magics_manager.magics["cell" if marks == "%%" else "line"]
+    if name not in known and (close := nearest(name, known, count=1)):
+        sys.stderr.write(f"Did you mean {marks}{close[0]}?\n")
 
 
 def remove() -> None:

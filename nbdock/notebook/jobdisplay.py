@@ -15,6 +15,7 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from IPython.core.getipython import get_ipython
@@ -31,9 +32,11 @@ from nbdock.progress import ProgressLine
 from nbdock.showing import TerminalOutput, run_shown
 from nbdock.units import seconds_text
 
-__all__ = ["JobDisplay", "run_job", "show_awaited", "show_job"]
+__all__ = ["JobDisplay", "not_awaited", "run_job", "show_awaited", "show_job"]
 
 T = TypeVar("T")
+
+_HERE = str(Path(__file__).parent.parent)
 
 _PATIENCE_S = 2.0
 """How long a widget may stay unanswered before it is taken for one that nobody draws."""
@@ -247,3 +250,10 @@ def show_awaited(job: Job[Any]) -> None:
 
     with contextlib.suppress(RuntimeError):  # a loop of another kind
         asyncio.get_running_loop().call_later(settings.current().progress_delay_s, begin)
+
+
+def not_awaited(coroutine: Any, printer: Any, cycle: bool) -> None:  # noqa: ARG001 - IPython's
+    """Say of what one of nbdock's functions gave that it is still to be awaited."""
+    is_ours = coroutine.cr_code.co_filename.startswith(_HERE)
+    begun = f"{coroutine.__qualname__}(...) has not begun: write await before it."
+    printer.text(begun if is_ours else repr(coroutine))

@@ -37,6 +37,7 @@ _HEADINGS = {
     "registry_table": "Tags",
     "index_table": "Platforms",
     "usage_table": "On the disk",
+    "history_table": "Versions",
 }
 _WITH_SHARES = ("layer_table", "package_table", "waste_table")
 _NUMBERS_AS_THEY_STAND = ("uid", "gid", "layer", "by_layer", "position")

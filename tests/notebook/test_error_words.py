@@ -102,3 +102,32 @@ def test_cells_are_told_of_their_own_names(cells) -> None:
 def test_what_was_asked_for_comes_first_in_a_plan(cells, packages) -> None:
     plan = cells.value('%%buildImage --dry-run\nname = "x"; contents = [ apt.redis-server ];')
     assert [package.name for package in plan.layers[0]] == ["redis-server", "libc6"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "advice"),
+    [
+        ("%%buildimage -o a\n", "%%buildImage"),
+        ("%%buildLayerdImage\n", "%%buildLayeredImage"),
+        ("%layrs redis", "%layers"),
+    ],
+)
+def test_a_magic_that_is_misspelt(cells, capsys, cell: str, advice: str) -> None:
+    cells.shell.run_cell(cell)
+    said = capsys.readouterr().err
+    assert "not found" in said
+    assert said.rstrip().endswith(f"Did you mean {advice}?")
+    cells.shell.run_cell("%%no_magic_like_any\n")
+    assert "Did you mean" not in capsys.readouterr().err
+
+
+def test_what_was_not_awaited_says_so(cells) -> None:
+    shell = cells.shell
+    cells.run("async def own(): pass\nimport nbdock")
+    for source, told in {
+        "nbdock.prune()": "prune(...) has not begun: write await before it.",
+        "own()": "<coroutine object own at",
+    }.items():
+        coroutine = shell.ev(source)
+        assert shell.display_formatter.format(coroutine)[0]["text/plain"].startswith(told)
+        coroutine.close()

@@ -31,6 +31,8 @@ __all__ = ["SharingExplorer", "explore_sharing"]
 _DRAWN = 100
 """Of more images the picture would have cells that nobody can hit. Count."""
 _TITLES = 20
+_PAGE = 780
+"""What JupyterLab has room for beside its file browser. Pixels."""
 _ROWS = 60
 
 
@@ -241,7 +243,11 @@ class SharingExplorer(Explorer):
             note=self.python,
         )  # fmt: skip
         picture = sharing_svg(
-            names, matrix.to_numpy(), order=order[:_DRAWN], titles=len(names) <= _TITLES
+            names,
+            matrix.to_numpy(),
+            order=order[:_DRAWN],
+            titles=len(names) <= _TITLES,
+            width=_PAGE,
         )
         return Twin(view.text(), f'<div style="overflow:auto">{picture}</div>{view.html()}')
 
