@@ -7,8 +7,8 @@ docker_engine, podman_engine
 nbdock_home
     An empty NBDOCK_HOME of this test alone.
 apt_home
-    The same, but package indexes and packages that another test of the run fetched are there:
-    the machine's sources are asked for each file once.
+    The same, but what another test of the run fetched or booted is there, package indexes,
+    packages and guests: the machine's sources are asked for each file once.
 nix, nix_cache
     A real Nix with a store and a small nixpkgs of its own (`support.nix.Nix`), and a binary cache
     that it signed, served on loopback (`support.nix.NixCache`): once per run, for all workers.
@@ -38,7 +38,7 @@ from typing import Any
 import hypothesis
 import psutil
 import pytest
-from support import engine, guests, no_skips
+from support import components, engine, guests, no_skips
 from support import nix as nix_support
 from support.registry import Registry, docker_registry
 
@@ -57,8 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Started in the background of a shell; then Python does not interrupt what is interrupted.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if no_skips.in_ci():
-        config.pluginmanager.register(no_skips.NoSkips(), "nbdock-no-skips")
+    skips = no_skips.NoSkips() if no_skips.in_ci() else components.SkipsWhatIsMissing()
+    config.pluginmanager.register(skips, "nbdock-skips")
     # dockerd and runc stand where a user's PATH does not lead.
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     home = tempfile.mkdtemp(prefix="nbdock-test-home-")
@@ -133,11 +133,11 @@ def nbdock_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def apt_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What tests of the run fetched of the machine's package sources: parts of an NBDOCK_HOME."""
+    """What tests of the run fetched and booted, whichever test asks for it: parts of a home."""
     base = tmp_path_factory.getbasetemp()
     # Each worker of pytest-xdist has its own base below the run's.
     shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "nbdock-apt"
-    for name in ("apt", "downloads"):
+    for name in ("apt", "downloads", "vm"):
         (shared / name).mkdir(parents=True, exist_ok=True)
     return shared
 

@@ -5,25 +5,15 @@
 # missing, and those tests are skipped (with CI=true a skip is a failure).
 set -euo pipefail
 
-# program: package
-components=(
-  "dockerd:docker.io" "containerd:containerd" "runc:runc" "podman:podman" "conmon:conmon"
-  "docker-registry:docker-registry" "skopeo:skopeo" "umoci:umoci" "buildah:buildah" "busybox:busybox-static" "gpgv:gpgv" "gpg:gpg" "gpg-agent:gpg-agent"
-  "apt-ftparchive:apt-utils" "dpkg-deb:dpkg" "dpkg-scanpackages:dpkg-dev"
-  "nix-store:nix-bin" "patchelf:patchelf" "lndir:xutils-dev" "rsync:rsync" "zstd:zstd" "pigz:pigz" "xz:xz-utils" "bzip2:bzip2" "mke2fs:e2fsprogs"
-  "rpm:rpm" "rpmbuild:rpm" "qemu-x86_64:qemu-user" "setpriv:util-linux" "umount:mount" "setcap:libcap2-bin" "setfattr:attr" "setfacl:acl" "git:git"
-  "qemu-system-x86_64:qemu-system-x86" "sqfstar:squashfs-tools" "tar2sqfs:squashfs-tools-ng" "modprobe:kmod"
-)
-
-# Ubuntu has its browser as a snap alone; there, tests use one that somebody installed.
-grep -qs '^ID=ubuntu' /etc/os-release || components+=("chromium:chromium")
-
 # Debian keeps some programs where users have no PATH.
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=()
-for component in "${components[@]}"; do
-  command -v "${component%%:*}" >/dev/null || missing+=("${component#*:}")
-done
+while read -r program package; do
+  case "$program" in "" | "#"*) continue ;; esac
+  # Ubuntu has its browser as a snap alone; there, tests use one that somebody installed.
+  [ "$program" = chromium ] && grep -qs '^ID=ubuntu' /etc/os-release && continue
+  command -v "$program" >/dev/null || [[ " ${missing[*]-} " = *" $package "* ]] || missing+=("$package")
+done <"$(dirname "${BASH_SOURCE[0]}")/support/components.txt"
 # A kernel for guests: one that this user can read, with its modules.
 readable_kernel() {
   local image

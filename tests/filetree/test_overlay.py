@@ -5,13 +5,13 @@ import io
 import json
 import os
 import random
-import shutil
 import stat
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
+from support.components import require
 from support.entries import file, folder
 
 from nbdock.errors import ArchiveError, UnsafePathError
@@ -121,8 +121,7 @@ def oci_layout(place: Path, layers: list[bytes]) -> None:
 
 def umoci_unpack(place: Path, layers: list[bytes]) -> Path:
     """The tree that umoci makes of layers."""
-    if shutil.which("umoci") is None or os.geteuid() != 0:
-        pytest.skip("needs umoci, as root")
+    require("umoci", root=True)
     oci_layout(place / "layout", layers)
     bundle = place / "bundle"
     subprocess.run(

@@ -20,11 +20,15 @@ from nbdock.packages import AptPackageSet, Package, apt
 Files = Callable[[Image], dict[str, Entry]]
 
 
+@pytest.fixture(autouse=True)
+def _home(apt_home: Path) -> None:
+    """A store of its own for every test; the guests that they begin with are shared."""
+
+
 @pytest.fixture
 def busybox(tmp_path: Path) -> Package:
     """A shell and its programs, as contents."""
-    program = shutil.which("busybox")
-    assert program is not None
+    program = shutil.which("busybox") or "/bin/busybox"
     folder = tmp_path / "busybox" / "bin"
     folder.mkdir(parents=True)
     shutil.copy(program, folder / "busybox")
@@ -34,7 +38,7 @@ def busybox(tmp_path: Path) -> Package:
 
 
 async def test_one_layer_of_contents_and_what_a_script_changed(
-    busybox: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    busybox: Package, tmp_path: Path, apt_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = await nbdock.build_image("base", contents=[nbdock.text_file("etc/a", "a"), busybox])
     script = """
@@ -74,6 +78,8 @@ async def test_one_layer_of_contents_and_what_a_script_changed(
 
     # Run anew, where nothing of it is known: the same bytes.
     with monkeypatch.context() as elsewhere:
+        (tmp_path / "another-home").mkdir()
+        (tmp_path / "another-home" / "vm").symlink_to(apt_home / "vm")
         elsewhere.setenv("NBDOCK_HOME", str(tmp_path / "another-home"))
         other = await build(again)
     assert again == ["said"]

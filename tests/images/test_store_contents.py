@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.engine import require
+from support.components import require
 from support.nix import Nix
 
 import nbdock

@@ -1,7 +1,6 @@
 """References: Docker's short names, every rejected form, and skopeo as the oracle."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -205,7 +204,6 @@ def test_any_text_is_a_reference_or_an_error_with_a_reason(text):
 
 # skopeo puts every reference into its canonical form before it finds that its (empty) storage has
 # no such image, so it tells what the reference library of Docker and Podman makes of any text.
-needs_skopeo = pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo")
 
 
 @pytest.fixture(scope="module")
@@ -229,13 +227,11 @@ def skopeo(tmp_path_factory):
     return canonical
 
 
-@needs_skopeo
 @pytest.mark.parametrize("text", [text for text, _, _ in ACCEPTED])
 def test_skopeo_reads_accepted_forms_in_the_same_way(skopeo, text):
     assert skopeo(text) == str(Reference.parse(text).with_default_tag())
 
 
-@needs_skopeo
 @pytest.mark.parametrize(
     "text",
     # Refused here because they hide a mistake, although the grammar lets them through.
@@ -246,7 +242,6 @@ def test_skopeo_rejects_them_too(skopeo, text):
     assert skopeo(text) is None
 
 
-@needs_skopeo
 @settings(max_examples=60)
 @given(
     st.lists(

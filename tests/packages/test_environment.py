@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.apt_archive import Archive, Signer
+from support.components import require
 from support.nix import NixCache
 
 import nbdock
@@ -300,8 +300,7 @@ async def test_a_package_without_certificates_is_an_error(
 
 
 async def test_the_bundle_is_the_one_that_debian_makes(tmp_path: Path, apt_home: Path) -> None:
-    if shutil.which("update-ca-certificates") is None or shutil.which("openssl") is None:
-        pytest.skip("needs ca-certificates and openssl (tests/install_components.sh)")
+    require("update-ca-certificates", "openssl")
     apt = nbdock.apt()
     await apt.load()
     (bundle,) = await realise([nbdock.ca_certificates.override(packages=apt)])

@@ -29,7 +29,6 @@ from typing import IO, ParamSpec, TypeVar
 
 import nbformat
 import psutil
-import pytest
 from playwright.sync_api import (
     ConsoleMessage,
     Error,
@@ -39,6 +38,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from support.components import require
 
 __all__ = ["PATIENCE_S", "LabServer", "Notebook", "Web", "lab_server"]
 
@@ -176,7 +176,7 @@ class Web:
     def __enter__(self) -> Web:
         program = next(filter(None, map(shutil.which, BROWSERS)), None)
         if program is None:
-            pytest.skip("Chromium is not installed (Debian: chromium)")
+            require("chromium")
         self.page = self.call(self._start, program)
         return self
 

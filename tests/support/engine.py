@@ -32,6 +32,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.components import require
 from support.oracles import without_gzip
 
 START_DEADLINE_S = 60.0
@@ -95,15 +96,6 @@ class Engine:
     def run(self, image: str, *command: str, options: tuple[str, ...] = ()) -> str:
         """Run a container to its end; what it wrote to standard output."""
         return self("run", "--rm", "--network", "none", *options, image, *command).stdout
-
-
-def require(*programs: str) -> None:
-    """Skip the test (in CI: fail it) when a program is missing or needs a root we are not."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)} (tests/install_components.sh installs them)")
-    if os.geteuid():
-        pytest.skip(f"{programs[0]} needs root to run containers")
 
 
 @contextlib.contextmanager
@@ -213,7 +205,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 @contextlib.contextmanager
 def docker_engine() -> Iterator[Engine]:
     """Run Debian's dockerd, with its own containerd, and the ``docker`` client for it."""
-    require("dockerd", "docker", "containerd", "runc", "setpriv")
+    require("dockerd", "docker", "containerd", "runc", "setpriv", root=True)
     with _own_directory("nbdock-dockerd-") as directory:
         api = directory / "docker.sock"
         environment = {**os.environ, "DOCKER_CONFIG": f"{directory}/client", "HOME": f"{directory}"}
@@ -243,7 +235,7 @@ def docker_engine() -> Iterator[Engine]:
 @contextlib.contextmanager
 def podman_engine() -> Iterator[Engine]:
     """Run Podman's API service, and the ``podman`` client on the same storage."""
-    require("podman", "runc", "conmon", "setpriv")
+    require("podman", "runc", "conmon", "setpriv", root=True)
     with _own_directory("nbdock-podman-") as directory:
         api = directory / "podman.sock"
         (directory / "containers.conf").write_text(PODMAN_CONFIGURATION)

@@ -39,7 +39,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from support import nix_debs
-from support.engine import require
+from support.components import require
 
 SOURCES = Path(__file__).parent / "nixpkgs"
 CHANNEL = "nixos-23.05"
@@ -161,7 +161,7 @@ class NixCache:
 
 def open_nix(shared: Path) -> Nix:
     """Nix with its store in a directory that all workers of a test run share."""
-    require("nix-build", "nix-store", "patchelf", "dpkg-deb")
+    require("nix-build", "nix-store", "patchelf", "dpkg-deb", root=True)
     with _locked(shared / "nix"):
         nixpkgs = shared / "nixpkgs"
         if not nixpkgs.exists():

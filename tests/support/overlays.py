@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from support import entries
+from support.components import require
 
 from nbdock.filetree import Entry, EntryKind, FileContent, Tree, overlay, write_tar
 from nbdock.vm.layerdisk import overlay_entries
@@ -39,8 +40,6 @@ class Tars:
 
 @functools.cache
 def _works() -> bool:
-    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "setfattr", "setfacl"))):
-        return False
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(
             ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
@@ -68,8 +67,9 @@ def kernel_overlay(lowers: Sequence[Path], scratch: Path, script: str = "") -> T
 
     In a mount namespace of its own: nothing is mounted any more afterwards.
     """
+    require("setfattr", "setfacl", root=True)
     if not _works():
-        pytest.skip("needs root, mount namespaces and the packages attr and acl")
+        pytest.skip("needs overlays in mount namespaces")
     for name in ("upper", "work", "merged"):
         (scratch / name).mkdir(parents=True)
     (scratch / "script").write_text(script, "utf-8", "surrogateescape")

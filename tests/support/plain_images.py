@@ -17,8 +17,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 
 def layer(files: Mapping[str, bytes | str], *, mode: int = 0o755) -> bytes:
     """Make a layer: bytes are a file's content, text is a symbolic link's target."""
@@ -43,9 +41,7 @@ def layer(files: Mapping[str, bytes | str], *, mode: int = 0o755) -> bytes:
 
 def busybox_layer() -> bytes:
     """Make a layer in which ``/bin/sh`` and the usual commands work: Debian's static busybox."""
-    program = shutil.which("busybox")
-    if program is None:
-        pytest.skip("needs busybox-static (tests/install_components.sh installs it)")
+    program = shutil.which("busybox") or "/bin/busybox"
     applets = ("cat", "echo", "env", "id", "ls", "mkdir", "pwd", "sh", "stat")
     links: dict[str, bytes | str] = {f"bin/{name}": "busybox" for name in applets}
     return layer({**links, "bin/busybox": Path(program).read_bytes()})

@@ -18,7 +18,6 @@ import http.client
 import itertools
 import json
 import re
-import shutil
 import ssl
 import subprocess
 import threading
@@ -28,8 +27,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from support.certificates import Authority
+from support.components import require
 from support.oracles import skopeo
 from support.plain_images import layer
 
@@ -254,8 +253,7 @@ def docker_registry(
     name
         The name of this machine that `Registry.host` has.
     """
-    if shutil.which("docker-registry") is None:
-        pytest.skip("needs docker-registry (tests/install_components.sh installs it)")
+    require("docker-registry")
     storage = directory / "storage"
     storage.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = {

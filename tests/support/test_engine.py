@@ -11,6 +11,7 @@ import psutil
 import pytest
 from support import engine as engines
 from support import oracles
+from support.components import require
 from support.engine import Engine
 from support.plain_images import busybox_layer, layer, write_docker_archive
 
@@ -62,7 +63,7 @@ def test_both_load_a_compressed_archive(
 @pytest.mark.engine
 def test_docker_client_reaches_podmans_socket(podman_engine: Engine, archive: Path) -> None:
     environment = {**podman_engine.environment, "DOCKER_CONFIG": str(podman_engine.directory)}
-    engines.require("docker")
+    require("docker")
     client = Engine(
         "docker on podman", podman_engine.directory, podman_engine.socket,
         ("docker", "-H", podman_engine.url), environment,

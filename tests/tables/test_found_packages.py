@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.components import require
 from support.layers import directory, file, make_image, symlink, tar, whiteout
 
 import nbdock
@@ -119,8 +119,7 @@ head -c {size} /dev/zero > %{{buildroot}}/usr/bin/{name}
 
 
 def test_rpm_against_rpm(nbdock_home, tmp_path) -> None:
-    if shutil.which("rpmbuild") is None:
-        pytest.skip("needs rpm (tests/install_components.sh installs it)")
+    require("rpmbuild")
     specs = {"lower": ("", 1000), "upper": ("Requires: lower\nRequires: /usr/bin/lower", 2345)}
     root = tmp_path / "root"
     for name, (requires, size) in specs.items():
