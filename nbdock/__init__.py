@@ -17,9 +17,10 @@ Names are imported when they are first used, so that ``import nbdock`` is quick.
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import TYPE_CHECKING, Any
+
+from nbdock.later import names_of
 
 if TYPE_CHECKING:
     from nbdock import concurrency, errors, settings
@@ -164,50 +165,33 @@ __all__ = [
     "waste_table",
 ]
 
-_ROOMS = {
-    "nbdock.images": (
-        "build_image", "build_layered_image", "stream_layered_image", "build_nix_shell_image",
-        "stream_nix_shell_image", "export_image", "merge_images", "load_image", "pull_image",
-        "run_as_root", "prefetch_image", "push_index", "closure", "plan_layers",
-        "plan_fleet", "Image",
-        "prune",
-    ),
-    "nbdock.packages": (
-        "apt", "nixpkgs", "directory", "text_file", "script", "store_path",
-        "Package", "PackageSet", "Closure",
-        "shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates",
-    ),
-    "nbdock.layering": ("LayerPlan", "planners", "HistoryPlanner", "FleetPlan"),
-    "nbdock.tables": (
-        "layer_table", "file_table", "package_table", "waste_table", "efficiency",
-        "sharing_table", "sharing_matrix", "compare_table", "reproducibility_table",
-        "history_of", "history_table", "replay", "advise", "fleet_table",
-        "closure_graph", "registry_table", "index_table", "usage_table", "doctor",
-    ),
-    "nbdock.notebook.explore": (
-        "explore", "explore_plan", "explore_sharing", "explore_closure", "closure_mermaid",
-    ),
-    "nbdock.jobs": ("Job",),
-    "nbdock.errors": ("NbdockError",),
-    "nbdock.settings": ("configure",),
-}  # fmt: skip
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = ("concurrency", "errors", "settings")
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value: Any = importlib.import_module(f"nbdock.{name}")
-    elif name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    else:
-        from nbdock.errors import nearest
-
-        close = nearest(name, __all__, count=1)
-        advice = f" Did you mean {close[0]}?" if close else ""
-        raise AttributeError(f"nbdock has no {name!r}.{advice}")
-    globals()[name] = value
-    return value
+__getattr__, _ = names_of(
+    __name__,
+    {
+        "images": """
+            build_image build_layered_image stream_layered_image build_nix_shell_image
+            stream_nix_shell_image export_image merge_images load_image pull_image run_as_root
+            prefetch_image push_index closure plan_layers plan_fleet Image prune
+        """,
+        "packages": """
+            apt nixpkgs directory text_file script store_path Package PackageSet Closure
+            shadow_setup fake_nss bin_sh usr_bin_env ca_certificates
+        """,
+        "layering": "LayerPlan planners HistoryPlanner FleetPlan",
+        "tables": """
+            layer_table file_table package_table waste_table efficiency sharing_table
+            sharing_matrix compare_table reproducibility_table history_of history_table replay
+            advise fleet_table closure_graph registry_table index_table usage_table doctor
+        """,
+        "notebook.explore": """
+            explore explore_plan explore_sharing explore_closure closure_mermaid
+        """,
+        "jobs": "Job",
+        "errors": "errors NbdockError",
+        "settings": "settings configure",
+        "concurrency": "concurrency",
+    },
+)
 
 
 def __dir__() -> list[str]:

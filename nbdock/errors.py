@@ -66,7 +66,6 @@ fact, `hint` is the next step. The data a caller needs to react stands in attrib
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -597,6 +596,8 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> tuple[str, ..
     >>> nearest("arch", ["architecture", "name"])
     ('architecture',)
     """
+    import difflib  # which only those wait for who mistype
+
     folded = {k.replace("_", "").replace("-", "").lower(): k for k in known}
     typed = name.replace("_", "").replace("-", "").lower()
     close = difflib.get_close_matches(typed, folded, n=count, cutoff=0.6)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import nbdock
 
 LIMIT_S = 0.2
 HEAVY = {
@@ -40,18 +47,53 @@ def test_import_takes_less_than_200_ms() -> None:
     assert best < LIMIT_S
 
 
-def test_the_names_of_images_are_imported_when_they_are_used() -> None:
-    import nbdock.images
+ROOMS = (
+    "nbdock", "nbdock.content", "nbdock.filetree", "nbdock.images", "nbdock.layering",
+    "nbdock.notebook.explore", "nbdock.packages", "nbdock.packages.debian",
+    "nbdock.packages.environment", "nbdock.packages.nix", "nbdock.tables",
+)  # fmt: skip
 
-    for name in nbdock.images.__all__:
-        assert getattr(nbdock.images, name) is not None
-    program = """
-import sys
-from nbdock import pull_image
-print(*sys.modules)
-"""
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_what_it_offers(room: str) -> None:
+    module = importlib.import_module(room)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+        assert not isinstance(getattr(module, name), ModuleType) or room == "nbdock", name
+    with pytest.raises(AttributeError, match="has no 'nothing_like_it'"):
+        module.nothing_like_it  # noqa: B018
+
+
+def test_a_mistyped_name_is_told_the_nearest_one() -> None:
+    with pytest.raises(AttributeError, match=r"nbdock has no 'layer_tabel'. Did you mean layer_t"):
+        nbdock.layer_tabel  # noqa: B018
+
+
+def test_the_names_of_images_are_imported_when_they_are_used() -> None:
+    modules = _modules_after("from nbdock import pull_image")
+    assert "nbdock.images.pulling" in modules
+    assert "nbdock.images.build" not in modules
+
+
+def test_a_build_imports_nothing_of_other_packages_and_planners(nbdock_home: Path) -> None:
+    modules = _modules_after("""
+import nbdock
+motd = nbdock.text_file("etc/motd", "hello")
+nbdock.concurrency.run(nbdock.build_layered_image("motd", contents=motd))
+""")
+    assert "nbdock.images.build" in modules
+    of_others = (
+        "nbdock.packages.debian", "nbdock.packages.nix.opening", "nbdock.packages.nix.local",
+        "nbdock.transport", "nbdock.registry", "nbdock.vm", "nbdock.nixlang",
+        "nbdock.layering.history", "nbdock.layering.pipeline", "nbdock.images.loading",
+        "nbdock.images.singlelayer", "difflib",
+    )  # fmt: skip
+    assert not modules & {*of_others}
+
+
+def _modules_after(program: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert "nbdock.images.pulling" in done.stdout.split()
-    assert "nbdock.images.build" not in done.stdout.split()
+        [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return set(done.stdout.split())

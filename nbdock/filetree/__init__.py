@@ -1,5 +1,9 @@
 """What a layer holds: entries, tar reading and writing, whiteouts, overlaying, differences."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from nbdock.filetree.bytesource import ByteSource, FileSource, RangeContent, StreamSource
 from nbdock.filetree.differences import Difference, DifferenceKind, differences
 from nbdock.filetree.entry import (
@@ -18,9 +22,7 @@ from nbdock.filetree.hostdir import (
 )
 from nbdock.filetree.hostwalks import Fact, Walk, walk_all
 from nbdock.filetree.overlay import Tree, overlay
-from nbdock.filetree.squashing import squash
 from nbdock.filetree.tarheader import HeaderEncoder, TarPolicy
-from nbdock.filetree.tarreader import read_tar
 from nbdock.filetree.tarwriter import RECORD_BYTES, Sink, TarWriter, tar_bytes, write_tar
 from nbdock.filetree.whiteouts import (
     Whiteout,
@@ -29,6 +31,11 @@ from nbdock.filetree.whiteouts import (
     parse_whiteout,
     whiteout_entry,
 )
+from nbdock.later import names_of
+
+if TYPE_CHECKING:
+    from nbdock.filetree.squashing import squash
+    from nbdock.filetree.tarreader import read_tar
 
 __all__ = [  # noqa: RUF022, in order of importance
     "Entry",
@@ -68,3 +75,11 @@ __all__ = [  # noqa: RUF022, in order of importance
     "Sink",
     "RECORD_BYTES",
 ]  # fmt: skip
+
+__getattr__, _ = names_of(
+    __name__,
+    {
+        "squashing": "squash",
+        "tarreader": "read_tar",
+    },
+)

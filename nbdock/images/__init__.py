@@ -6,8 +6,9 @@ build one.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nbdock.later import names_of
 
 if TYPE_CHECKING:
     from nbdock.images.advising import advice_at_hand
@@ -77,39 +78,29 @@ __all__ = [
     "usage",
 ]
 
-_MODULES = {
-    "advising": "advice_at_hand",
-    "arguments": "Contents argument_names context_packages from_cell",
-    "asroot": "run_as_root",
-    "build": "build_image build_layered_image",
-    "exporting": "RootFilesystem export_image",
-    "fleetplanning": "plan_fleet",
-    "image": "Image ImageLayer layers_of",
-    "layer": "contents_comment",
-    "loading": "load_image",
-    "merging": "MergedImages merge_images",
-    "multiplatform": "MultiPlatformImage",
-    "nixshell": "build_nix_shell_image nix_shell_arguments stream_nix_shell_image",
-    "planning": "closure plan_layers to_planner",
-    "prefetching": "PrefetchedImage prefetch_image",
-    "pruning": "PruneReport Usage prune usage",
-    "pulling": "pull_image",
-    "pushing": "push_index",
-    "requirements": "REQUIREMENTS",
-    "running": "CompletedCommand",
-    "saving": "check_destination",
-    "streaming": "ImageStream stream_layered_image",
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "advising": "advice_at_hand",
+        "arguments": "Contents argument_names context_packages from_cell",
+        "asroot": "run_as_root",
+        "build": "build_image build_layered_image",
+        "exporting": "RootFilesystem export_image",
+        "fleetplanning": "plan_fleet",
+        "image": "Image ImageLayer layers_of",
+        "layer": "contents_comment",
+        "loading": "load_image",
+        "merging": "MergedImages merge_images",
+        "multiplatform": "MultiPlatformImage",
+        "nixshell": "build_nix_shell_image nix_shell_arguments stream_nix_shell_image",
+        "planning": "closure plan_layers to_planner",
+        "prefetching": "PrefetchedImage prefetch_image",
+        "pruning": "PruneReport Usage prune usage",
+        "pulling": "pull_image",
+        "pushing": "push_index",
+        "requirements": "REQUIREMENTS",
+        "running": "CompletedCommand",
+        "saving": "check_destination",
+        "streaming": "ImageStream stream_layered_image",
+    },
+)

@@ -10,7 +10,6 @@ from nbdock.concurrency import in_worker
 from nbdock.content import BlobStore
 from nbdock.errors import ArgumentTypeError
 from nbdock.images.image import Image
-from nbdock.images.loading import load_image
 
 if TYPE_CHECKING:
     from nbdock.oci import Digest
@@ -37,6 +36,8 @@ async def base_image(
             await in_worker(_copy, source, store)
         return Image(store, source.descriptor, source.name, source.tag)
     if isinstance(source, str | os.PathLike):
+        from nbdock.images.loading import load_image
+
         return await load_image(source, name=name, tag=tag, store=store)
     raise ArgumentTypeError(
         f"{argument_name('from_image')} takes an image or the path of one, "

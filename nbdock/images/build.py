@@ -50,9 +50,8 @@ from nbdock.images.planning import (
 )
 from nbdock.images.references import command_closure, resolve_contents
 from nbdock.images.request import BuildRequest, to_policy
-from nbdock.images.singlelayer import SingleLayer
 from nbdock.images.tree import directory_links, link_targets
-from nbdock.layering import LayerPlan, Strategy, auto_plan, check_layer_limit, planners
+from nbdock.layering import LayerPlan, Strategy, check_layer_limit, planners
 from nbdock.packages import Progress, realise, resolve_closure
 from nbdock.showing import watched
 
@@ -223,6 +222,8 @@ async def build_layered_image(
         packages = closure.packages if include_store_paths else without_store(closure)
         if planner is planners()["auto"]:
             # In nixpkgs the top layer takes part in the plan, so it is made first; once.
+            from nbdock.layering import auto_plan
+
             made_top, left = await customisation.make(request)
             around = image_roots(
                 contents=[*roots, *left],
@@ -357,6 +358,8 @@ async def build_image(
             argument="contents",
             hint=f"Keep {copied}.",
         )
+    from nbdock.images.singlelayer import SingleLayer
+
     argument = "contents" if copy_to_root is None else "copy_to_root"
     roots = to_packages(argument, contents if copy_to_root is None else copy_to_root)
     policy = to_policy(EPOCH, uid, gid, None, None)

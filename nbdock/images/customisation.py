@@ -25,7 +25,7 @@ from nbdock.images.request import BuildRequest
 from nbdock.images.rootlinks import root_links
 from nbdock.images.storetree import open_store_tree
 from nbdock.images.tree import through_links
-from nbdock.packages import Closure, Package, PackageSet, StorePackage, registration_entries
+from nbdock.packages import Closure, Package, PackageSet, StorePackage
 
 __all__ = ["Customisation", "database_entries", "database_key", "set_entries"]
 
@@ -40,6 +40,8 @@ def set_entries(packages: Sequence[Package]) -> dict[bytes, Entry]:
 
 def database_entries(roots: Iterable[Package], closure: Closure) -> list[Entry]:
     """The database with which Nix in the image knows the store packages of a closure."""
+    from nbdock.packages import registration_entries
+
     known = [p for p in closure.packages if isinstance(p, StorePackage)]
     kept = [p.store_path for p in roots if isinstance(p, StorePackage)]
     return registration_entries((p.info for p in known), kept, registered=MADE_AT)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from nbdock.calling import argument_name, checked
 from nbdock.concurrency import in_worker
@@ -15,13 +15,9 @@ from nbdock.images.arguments import Contents, expect, to_packages
 from nbdock.images.image import Image
 from nbdock.images.layer import in_store
 from nbdock.layering import (
-    HistoryPlanner,
-    ImageRoot,
     LayerPlan,
-    Previous,
     Strategy,
     check_layer_limit,
-    chunked_plan,
     order_layers,
     planner_of,
     planners,
@@ -31,10 +27,12 @@ from nbdock.packages import (
     Closure,
     Package,
     Progress,
-    changelog_history,
     resolve_closure,
 )
 from nbdock.showing import watched
+
+if TYPE_CHECKING:
+    from nbdock.layering import ImageRoot, Previous
 
 __all__ = [
     "closure",
@@ -162,6 +160,9 @@ async def informed(
                 )
         if not chunked:
             return planner
+    from nbdock.layering import HistoryPlanner, chunked_plan
+    from nbdock.packages import changelog_history
+
     if history is None:
         history = await changelog_history(packages.packages, progress=progress)
     if chunked:
@@ -254,6 +255,8 @@ def image_roots(
     top_layer_bytes
         Size of the top layer's tar.
     """
+    from nbdock.layering import ImageRoot
+
     value = {"architecture": architecture, "config": config or {}, "os": "linux"}
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str

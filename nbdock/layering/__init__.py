@@ -5,17 +5,24 @@ A planner is a function from a closure and a limit to a `LayerPlan`. `planners` 
 packages changed.
 """
 
-from nbdock.layering.advice import BUDGETS, HARDLY_MORE, LayerAdvice, advise_on, day_between
-from nbdock.layering.auto import ImageRoot, auto_plan
-from nbdock.layering.chunked import chunked_plan
-from nbdock.layering.fleet import FleetPlan, FleetPlanner, FleetRow, fleet_plan
-from nbdock.layering.history import HistoryPlanner, Previous, label_of
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbdock.later import names_of
 from nbdock.layering.order import check_layer_limit, order_layers
-from nbdock.layering.pipeline import Pipeline
 from nbdock.layering.plan import LayerPlan, LayerRow
 from nbdock.layering.popularity import popularity, popularity_plan
-from nbdock.layering.size import size_plan
-from nbdock.layering.strategy import Planner, Planners, Strategy, planner_of, planners
+
+if TYPE_CHECKING:
+    from nbdock.layering.advice import BUDGETS, HARDLY_MORE, LayerAdvice, advise_on, day_between
+    from nbdock.layering.auto import ImageRoot, auto_plan
+    from nbdock.layering.chunked import chunked_plan
+    from nbdock.layering.fleet import FleetPlan, FleetPlanner, FleetRow, fleet_plan
+    from nbdock.layering.history import HistoryPlanner, Previous, label_of
+    from nbdock.layering.pipeline import Pipeline
+    from nbdock.layering.size import size_plan
+    from nbdock.layering.strategy import Planner, Planners, Strategy, planner_of, planners
 
 __all__ = [  # noqa: RUF022 - in order of importance
     "LayerPlan",
@@ -47,3 +54,17 @@ __all__ = [  # noqa: RUF022 - in order of importance
     "Planners",
     "LayerRow",
 ]  # fmt: skip
+
+__getattr__, _ = names_of(
+    __name__,
+    {
+        "advice": "BUDGETS HARDLY_MORE LayerAdvice advise_on day_between",
+        "auto": "ImageRoot auto_plan",
+        "chunked": "chunked_plan",
+        "fleet": "FleetPlan FleetPlanner FleetRow fleet_plan",
+        "history": "HistoryPlanner Previous label_of",
+        "pipeline": "Pipeline",
+        "size": "size_plan",
+        "strategy": "Planner Planners Strategy planner_of planners",
+    },
+)

@@ -27,7 +27,7 @@ from nbdock.layering.order import check_room
 from nbdock.layering.plan import LayerPlan
 from nbdock.packages import Closure, Package
 
-__all__ = ["OPERATIONS", "Pipeline"]
+__all__ = ["OPERATIONS", "Pipeline", "pipeline_plan"]
 
 _LONGEST_FILE_BYTES = 1 << 20
 
@@ -363,3 +363,7 @@ def _kind(value: Value) -> str:
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open as usual, but never wait for a writer: a path may be that of a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+pipeline_plan = Pipeline([["popularity_contest"]])
+"""The planner ``pipeline`` by itself; the limit comes after what it says."""

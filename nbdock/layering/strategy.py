@@ -18,22 +18,17 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from nbdock.calling import argument_name
 from nbdock.errors import ArgumentError, ArgumentTypeError, nearest
-from nbdock.layering.auto import auto_plan
-from nbdock.layering.chunked import chunked_plan
-from nbdock.layering.fleet import FleetPlanner
-from nbdock.layering.history import HistoryPlanner, history_plan
 from nbdock.layering.order import check_room
-from nbdock.layering.pipeline import Pipeline
 from nbdock.layering.plan import LayerPlan
 from nbdock.layering.popularity import popularity_plan
-from nbdock.layering.size import size_plan
 from nbdock.packages import Closure, Package
 
 if TYPE_CHECKING:
@@ -95,6 +90,16 @@ class Planners(Mapping[str, Planner]):
         return pd.DataFrame(rows, columns=["name", "description"]).set_index("name")
 
 
+def _of(module: str, name: str) -> _Plan:
+    """The planner in a module of this room, which is imported when it plans: a build uses one."""
+
+    def plan(closure: Closure, limit: int) -> LayerPlan:
+        planner = getattr(importlib.import_module(f"nbdock.layering.{module}"), name)
+        return cast("_Plan", planner)(closure, limit)
+
+    return plan
+
+
 _PLANNERS = Planners(
     Planner(
         "popularity",
@@ -104,27 +109,27 @@ _PLANNERS = Planners(
     Planner(
         "auto",
         "The largest apart, each with what only it needs.",
-        auto_plan,
+        _of("auto", "auto_plan"),
     ),
     Planner(
         "history",
         "What changes seldom apart from what changes often, by the dates of changes.",
-        history_plan,
+        _of("history", "history_plan"),
     ),
     Planner(
         "size",
         "The largest sources apart, as apko does it.",
-        size_plan,
+        _of("size", "size_plan"),
     ),
     Planner(
         "chunked",
         "By outliers in size and in how often packages change, as ostree-rs-ext does it.",
-        chunked_plan,
+        _of("chunked", "chunked_plan"),
     ),
     Planner(
         "pipeline",
         "A list of operations; by itself: popularity.",
-        Pipeline([["popularity_contest"]]),  # the limit comes after it
+        _of("pipeline", "pipeline_plan"),
     ),
 )
 
@@ -172,6 +177,10 @@ def planner_of(strategy: object, *, argument: str = "strategy") -> _Plan:
             raise ArgumentTypeError(
                 f"There is no planner {strategy!r:.60}.", argument=argument, hint=hint
             )
+    from nbdock.layering.fleet import FleetPlanner
+    from nbdock.layering.history import HistoryPlanner
+    from nbdock.layering.pipeline import Pipeline
+
     if isinstance(strategy, str | os.PathLike | list | tuple):
         return Pipeline(strategy, argument=argument)
     if isinstance(strategy, Planner | Pipeline | HistoryPlanner | FleetPlanner):

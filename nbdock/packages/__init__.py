@@ -6,9 +6,9 @@ no package sets.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nbdock.later import names_of
 from nbdock.packages.package import Package, PackageSet, Progress
 from nbdock.packages.tally import Tally
 
@@ -103,34 +103,26 @@ __all__ = [  # noqa: RUF022, in order of importance
     "apt_finding",
 ]
 
-_ENVIRONMENT = {"shadow_setup", "fake_nss", "bin_sh", "usr_bin_env", "ca_certificates"}
-_NIX = {
-    "nixpkgs",
-    "default_nixpkgs",
-    "LocalStore",
-    "store_path",
-    "StorePackage",
-    "StorePath",
-    "PathInfo",
-    "registration_entries",
-    "nar_hash",
-    "parse_hash",
-    "format_hash",
-}
-_SHELL = {"NixShell", "nix_shell"}
-_CHANNEL = {"ChannelVersion", "channel_versions"}
-_REQUIREMENTS = {"REQUIREMENTS", "apt_finding"}
-_CLOSURE = {"Closure", "realise", "resolve_closure"}
-_TEXTS = {"script", "text_file"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"nbdock.packages has no {name!r}.")
-    rooms = {
-        "nix": _NIX, "nix.local.shell": _SHELL, "nix.cache.channelversions": _CHANNEL,
-        "environment": _ENVIRONMENT, "requirements": _REQUIREMENTS, "closure": _CLOSURE,
-        "history": {"ChangeHistory"}, "local": {"directory"}, "texts": _TEXTS,
-    }  # fmt: skip
-    room = next((room for room, names in rooms.items() if name in names), "debian")
-    return getattr(importlib.import_module(f"nbdock.packages.{room}"), name)
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "package": "Package PackageSet Progress",
+        "tally": "Tally",
+        "closure": "Closure realise resolve_closure",
+        "history": "ChangeHistory",
+        "local": "directory",
+        "texts": "script text_file",
+        "environment": "shadow_setup fake_nss bin_sh usr_bin_env ca_certificates",
+        "requirements": "REQUIREMENTS apt_finding",
+        "debian": """
+            apt AptPackageSet AptPackage AptSearchResult InstalledPackage installed_from_records
+            records_closure changelog_history read_uploads Upload dpkg_database DPKG_HELPERS
+        """,
+        "nix": """
+            nixpkgs default_nixpkgs LocalStore store_path StorePackage StorePath PathInfo
+            registration_entries nar_hash parse_hash format_hash
+        """,
+        "nix.local.shell": "NixShell nix_shell",
+        "nix.cache.channelversions": "ChannelVersion channel_versions",
+    },
+)

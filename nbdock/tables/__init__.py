@@ -5,8 +5,9 @@ What a table needs (pandas, numpy, Arrow) is imported when the table is first as
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nbdock.later import names_of
 
 if TYPE_CHECKING:
     from nbdock.tables.checkup import CheckedPart, check_parts, doctor
@@ -72,34 +73,30 @@ __all__ = [  # noqa: RUF022, in order of importance
     "MARK",
 ]
 
-_MODULES = {
-    "layers": ("layer_table",),
-    "files": ("file_table", "table_of"),
-    "filetrees": ("FileTree", "Items"),
-    "filefilters": ("FileFilter", "CHANGES_SHOWN", "quoted"),
-    "filefacts": ("FileFacts", "facts_of"),
-    "imagefiles": ("read_files",),
-    "contents": ("first_bytes",),
-    "owners": ("owners_of",),
-    "packages": ("package_table",),
-    "usage": ("usage_table",),
-    "waste": ("waste_table", "efficiency", "Efficiency"),
-    "sharing": ("sharing_table", "sharing_matrix"),
-    "comparing": ("compare_table",),
-    "reproducing": ("reproducibility_table",),
-    "graphs": ("closure_graph",),
-    "histories": ("history_of", "history_table"),
-    "fleets": ("fleet_table", "Fleet"),
-    "replaying": ("replay", "advise", "Advice"),
-    "registries": ("registry_table", "index_table"),
-    "opening": ("open_image",),
-    "marking": ("MARK",),
-    "checkup": ("doctor", "check_parts", "CheckedPart"),
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"nbdock.tables has no {name!r}.")
-    return getattr(importlib.import_module(f"nbdock.tables.{_HOME[name]}"), name)
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "layers": "layer_table",
+        "files": "file_table table_of",
+        "filetrees": "FileTree Items",
+        "filefilters": "FileFilter CHANGES_SHOWN quoted",
+        "filefacts": "FileFacts facts_of",
+        "imagefiles": "read_files",
+        "contents": "first_bytes",
+        "owners": "owners_of",
+        "packages": "package_table",
+        "usage": "usage_table",
+        "waste": "waste_table efficiency Efficiency",
+        "sharing": "sharing_table sharing_matrix",
+        "comparing": "compare_table",
+        "reproducing": "reproducibility_table",
+        "graphs": "closure_graph",
+        "histories": "history_of history_table",
+        "fleets": "fleet_table Fleet",
+        "replaying": "replay advise Advice",
+        "registries": "registry_table index_table",
+        "opening": "open_image",
+        "marking": "MARK",
+        "checkup": "doctor check_parts CheckedPart",
+    },
+)

@@ -6,8 +6,9 @@ what it shows.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nbdock.later import names_of
 
 if TYPE_CHECKING:
     from nbdock.notebook.explore.closure import ClosureExplorer, explore_closure
@@ -29,17 +30,13 @@ __all__ = [  # noqa: RUF022, in order of importance
     "Mermaid",
 ]
 
-_MODULES = {
-    "image": ("explore", "ImageExplorer"),
-    "plan": ("explore_plan", "PlanExplorer"),
-    "sharing": ("explore_sharing", "SharingExplorer"),
-    "closure": ("explore_closure", "ClosureExplorer"),
-    "closurepicture": ("closure_mermaid", "Mermaid"),
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"nbdock.notebook.explore has no {name!r}.")
-    return getattr(importlib.import_module(f"nbdock.notebook.explore.{_HOME[name]}"), name)
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "image": "explore ImageExplorer",
+        "plan": "explore_plan PlanExplorer",
+        "sharing": "explore_sharing SharingExplorer",
+        "closure": "explore_closure ClosureExplorer",
+        "closurepicture": "closure_mermaid Mermaid",
+    },
+)

@@ -5,17 +5,24 @@ The way of the data: `configuration`, `sources` and `preferences` say where to l
 the .debs; `deb` reads one as a stream of entries.
 """
 
-from nbdock.packages.debian.changelog import Upload
-from nbdock.packages.debian.dpkgdatabase import DPKG_HELPERS, dpkg_database
-from nbdock.packages.debian.dpkgrecords import (
-    InstalledPackage,
-    installed_from_records,
-    records_closure,
-)
-from nbdock.packages.debian.mergedusr import merged_usr_links
-from nbdock.packages.debian.opening import apt
-from nbdock.packages.debian.package_set import AptPackage, AptPackageSet, AptSearchResult
-from nbdock.packages.debian.uploads import changelog_history, read_uploads
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbdock.later import names_of
+
+if TYPE_CHECKING:
+    from nbdock.packages.debian.changelog import Upload
+    from nbdock.packages.debian.dpkgdatabase import DPKG_HELPERS, dpkg_database
+    from nbdock.packages.debian.dpkgrecords import (
+        InstalledPackage,
+        installed_from_records,
+        records_closure,
+    )
+    from nbdock.packages.debian.mergedusr import merged_usr_links
+    from nbdock.packages.debian.opening import apt
+    from nbdock.packages.debian.package_set import AptPackage, AptPackageSet, AptSearchResult
+    from nbdock.packages.debian.uploads import changelog_history, read_uploads
 
 __all__ = [  # noqa: RUF022, in order of importance
     "apt",
@@ -32,3 +39,16 @@ __all__ = [  # noqa: RUF022, in order of importance
     "dpkg_database",
     "DPKG_HELPERS",
 ]
+
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "changelog": "Upload",
+        "dpkgdatabase": "DPKG_HELPERS dpkg_database",
+        "dpkgrecords": "InstalledPackage installed_from_records records_closure",
+        "mergedusr": "merged_usr_links",
+        "opening": "apt",
+        "package_set": "AptPackage AptPackageSet AptSearchResult",
+        "uploads": "changelog_history read_uploads",
+    },
+)

@@ -7,8 +7,9 @@ Each is a value; nothing is looked up before an image is made with it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nbdock.later import names_of
 from nbdock.packages.environment.certificates import ca_certificates
 from nbdock.packages.environment.fakenss import FakeNss, fake_nss
 from nbdock.packages.environment.helper import Helper, look_up
@@ -28,12 +29,6 @@ __all__ = [  # noqa: RUF022, in order of importance
     "look_up",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "shadow_setup":
-        raise AttributeError(f"nbdock.packages.environment has no {name!r}.")
-    # Its text remembers packages as strings of cells do; the language of cells is not loaded for
-    # those who need no other helper.
-    from nbdock.packages.environment.shadowsetup import shadow_setup
-
-    return shadow_setup
+# Its text remembers packages as strings of cells do; the language of cells is not loaded for those
+# who need no other helper.
+__getattr__, _ = names_of(__name__, {"shadowsetup": "shadow_setup"})
