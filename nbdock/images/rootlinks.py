@@ -37,17 +37,16 @@ def root_links(packages: Sequence[Package], tree: StoreTree) -> list[Entry]:
         waiting = [(b"", directory_at(package, tree), b"/" + place_of(package))]
         while waiting:
             directory, source, shown = waiting.pop()
-            for name in tree.names(source):
+            for name, entry in tree.within(source):
                 path = directory + b"/" + name if directory else name
-                entry = tree.get(source + b"/" + name)
-                assert entry is not None
                 known = made.get(path)
                 if name.endswith(b"~"):
                     continue
                 if entry.kind is not EntryKind.DIRECTORY:
-                    is_link = entry.kind is EntryKind.SYMLINK
-                    linkname = entry.linkname if is_link else shown + b"/" + name
-                    made.setdefault(path, _made(path, EntryKind.SYMLINK, 0o777, linkname))
+                    if known is None:
+                        is_link = entry.kind is EntryKind.SYMLINK
+                        linkname = entry.linkname if is_link else shown + b"/" + name
+                        made[path] = _made(path, EntryKind.SYMLINK, 0o777, linkname)
                 elif name not in _LEFT_OUT and (known is None or known.kind is EntryKind.DIRECTORY):
                     made[path] = _made(path, EntryKind.DIRECTORY, 0o755)
                     waiting.append((path, source + b"/" + name, shown + b"/" + name))

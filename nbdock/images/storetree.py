@@ -59,11 +59,18 @@ class StoreTree:
 
     def names(self, directory: bytes) -> tuple[bytes, ...]:
         """The names in a directory of a package, sorted."""
+        return tuple(name for name, _ in self.within(directory))
+
+    def within(self, directory: bytes) -> list[tuple[bytes, Entry]]:
+        """The names in a directory of a package, sorted, and what stands there."""
         place = self._package_above(directory)
         if place is None:
-            return ()
+            return []
         self._list(place)
-        return self._trees[place].names(directory[len(place) + 1 :])
+        tree = self._trees[place]
+        inside = directory[len(place) + 1 :]
+        below = inside + b"/" if inside else b""
+        return [(name, tree[below + name]) for name in tree.names(inside)]
 
     def resolve(self, path: bytes) -> bytes:
         """A path with every symlink in it followed."""
@@ -150,9 +157,8 @@ async def open_store_tree(
             await fetch_packages(list(waiting.values()), progress=progress)
             found: dict[bytes, Package] = {}
             for place, package in waiting.items():
-                led = await in_worker(tree.led_to, package)
-                if into_links or not tree.is_directory(place):
-                    found.update(led)
+                if into_links or not await in_worker(tree.is_directory, place):
+                    found.update(await in_worker(tree.led_to, package))
             waiting = {place: p for place, p in found.items() if place not in known}
             known = {**known, **waiting}
         yield tree
