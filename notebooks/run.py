@@ -24,11 +24,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from committing import refusals, tidy
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from traitlets.config import Config
+# For addresses in all the world's scripts, of which a notebook has none, jsonschema compiles a
+# grammar when it is imported: that would take longer than to import everything else.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+import nbformat  # noqa: E402
+from committing import refusals, tidy  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from nbclient.exceptions import (  # noqa: E402
+    CellExecutionError,
+    CellTimeoutError,
+    DeadKernelError,
+)
+from traitlets.config import Config  # noqa: E402
 
 CELL_TIMEOUT_S = 900
 ARCHIVES = ("*.tar", "*.tar.gz", "*.tar.zst")
