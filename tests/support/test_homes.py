@@ -28,7 +28,7 @@ SEEN: list[str] = []
 @pytest.mark.parametrize("_", range(2))
 def test_downloads_are_shared(apt_home: Path, _: int) -> None:
     assert settings.current().home == apt_home
-    assert sorted(p.name for p in apt_home.iterdir()) == ["apt", "downloads"]
+    assert sorted(p.name for p in apt_home.iterdir()) == ["apt", "downloads", "vm"]
     SEEN.append(os.path.realpath(apt_home / "downloads"))
     assert len(set(SEEN)) == 1
 
