@@ -13,6 +13,9 @@ sys.path.insert(0, str(HERE / "_ext"))
 
 import nbdock  # noqa: E402
 
+# As in `notebooks/run.py`: nothing here needs the grammar that jsonschema would compile.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 project = "nbdock"
 author = "the nbdock authors"
 copyright = author  # noqa: A001 - Sphinx' name

@@ -30,6 +30,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,8 @@ KEPT_SUFFIXES = ("_proxy", "_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "_CA_BUNDL
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # As in `notebooks/run.py`: who reads notebooks needs not the grammar that jsonschema compiles.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Started in the background of a shell; then Python does not interrupt what is interrupted.
         signal.signal(signal.SIGINT, signal.default_int_handler)
