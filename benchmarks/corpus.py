@@ -57,7 +57,7 @@ def _closure() -> list[str]:
             env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
     if done.returncode:
-        raise SystemExit(f"apt-get cannot resolve {', '.join(ROOTS)}:\n{done.stderr}")
+        raise RuntimeError(f"apt-get cannot resolve {', '.join(ROOTS)}:\n{done.stderr}")
     # Inst redis-server (5:7.0.15-1~deb12u1 Debian:12/stable [amd64])
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("Inst ")]
     return sorted(f"{row[1].split(':')[0]}={row[2].lstrip('(')}" for row in rows)
@@ -73,7 +73,7 @@ def _download(directory: Path) -> tuple[Path, ...]:
         command = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *wanted]
         done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"apt-get download failed:\n{done.stderr}")
+            raise RuntimeError(f"apt-get download failed:\n{done.stderr}")
         complete.touch()
     return tuple(sorted(directory.glob("*.deb")))
 

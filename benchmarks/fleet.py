@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from targets import Targets
+from targets import Targets, needs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -53,6 +53,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--packages", action="store_true", help="read the layers, too")
     arguments = parser.parse_args()
+    needs("docker-registry")
     count, packages = arguments.images, arguments.packages
     targets = Targets("fleet", peer="a scan that nothing interrupts")
 
@@ -81,8 +82,8 @@ def main() -> int:
             with _timed("two Dask workers"):
                 two = scan(2, client=client, directory=f"{scratch}/b")
             of_workers = max(client.run(_peak_mebibytes).values())
-        rows = {kind: len(one.table(kind)) for kind in one.parts}
-        targets.that(f"threads and workers give the same tables, of {rows} rows", is_same(one, two))
+        rows = " and ".join(f"{len(one.table(kind)):,} {kind}" for kind in one.parts)
+        targets.that(f"threads and workers give the same tables of {rows}", is_same(one, two))
 
         os.environ["NBDOCK_HOME"] = f"{scratch}/home-3"
         start = len(registry.requests)
