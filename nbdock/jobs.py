@@ -289,7 +289,7 @@ class Job(Generic[T]):
             self.cancel()
             while not ended.done():
                 await asyncio.wait([ended], timeout=_WATCH_INTERVAL_S)
-            raise self._cancelled_error() from None
+            raise _for_who_waits(self._cancelled_error()) from None
         if ended.cancelled():
             raise self._cancelled_error()
         return ended.result()
@@ -300,6 +300,18 @@ class Job(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Job {self.name}: {self.state.value}>"
+
+
+def _for_who_waits(stopped: JobCancelledError) -> asyncio.CancelledError:
+    """What says so to the task that was cancelled: before Python 3.13, its subclasses are not seen.
+
+    ``asyncio.timeout`` there makes a TimeoutError of this very type alone.
+    """
+    error = asyncio.CancelledError(*stopped.args)
+    # Where a notebook has given jobs a way to be shown, it is shown so too.
+    if (render := getattr(stopped, "_render_traceback_", None)) is not None:
+        vars(error)["_render_traceback_"] = render
+    return error
 
 
 def _look_at(ended: asyncio.Future[Any]) -> None:

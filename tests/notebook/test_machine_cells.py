@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.components import require
 from support.front_end import FrontEnd, is_display, state
 
 BUSYBOX = shutil.which("busybox")
@@ -55,6 +56,7 @@ class Machines:
 
 @pytest.fixture
 def machines(kernel) -> Machines:
+    require("busybox", "qemu-system-x86_64")
     return Machines(kernel)
 
 
@@ -112,7 +114,7 @@ def test_the_button_stops_a_machine(kernel, machines) -> None:
         ("%%runAsRoot base --memory 256\necho begun\nsleep 1000", "KeyboardInterrupt"),
         (
             'await base.run(["/bin/sh", "-c", "echo begun; sleep 1000"], memory_mib=256)',
-            "JobCancelledError",
+            "CancelledError",
         ),
     ],
 )
