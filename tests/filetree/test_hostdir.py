@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.components import require
 
 from nbdock.errors import ArchiveError, SizeMismatchError
 from nbdock.filetree import (
@@ -89,8 +90,7 @@ def test_same_archive_as_gnu_tar(tree: Path) -> None:
 
 
 def test_devices_and_capabilities(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root makes devices and capabilities")
+    require("setcap", root=True)
     os.mknod(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 300))
     os.mknod(tmp_path / "disk", stat.S_IFBLK | 0o600, os.makedev(8, 1))
     program = tmp_path / "program"

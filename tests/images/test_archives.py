@@ -9,13 +9,13 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import oracles
+from support.machines import small_disk
 
 import nbdock
 from nbdock.content import BlobStore
@@ -235,10 +235,7 @@ async def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 async def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(
     tmp_path: Path,
 ) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], check=True)
-    try:
+    with small_disk(tmp_path / "small", "200k") as small:
         image = await an_image()
         (small / "i.tar").write_text("old")
         for form in ("i.tar", "i.oci.tar", "layout"):
@@ -246,17 +243,12 @@ async def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(
                 await image.save(small / form)
         assert [p.name for p in small.iterdir()] == ["i.tar"]
         assert (small / "i.tar").read_text() == "old"
-    finally:
-        subprocess.run(["umount", small], check=True)
 
 
 async def test_loading_and_laying_out_on_a_full_disk_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", small], check=True)
-    try:
+    with small_disk(tmp_path / "small", "300k") as small:
         archive = await (await an_image()).save(tmp_path / "i.tar.gz")
         store = BlobStore(small / "home")
         with pytest.raises(StorageFullError):
@@ -267,8 +259,6 @@ async def test_loading_and_laying_out_on_a_full_disk_is_said(
             big = nbdock.text_file("zeros", "0" * 600_000)
             await nbdock.build_image("x", contents=big, extra_commands="true")
         assert [p.name for p in small.iterdir()] == ["home"]
-    finally:
-        subprocess.run(["umount", small], check=True)
 
 
 @pytest.mark.parametrize("name", ["i.tar", "i.tar.gz", "layout"])

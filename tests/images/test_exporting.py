@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import oracles
+from support.components import require
 from support.engine import Engine
 from support.plain_images import busybox_layer, layer, write_docker_archive
 
@@ -339,8 +340,8 @@ def many_stacks() -> tuple[list[list[Item]], dict[str, Seen]]:
     return layers, expected
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
 async def test_it_is_what_umoci_unpacks(tmp_path: Path) -> None:
+    require("umoci", root=True)
     layers, _ = many_stacks()
     layers[0] += [
         Item("null", tarfile.CHRTYPE, mode=0o666), Item("pipe", tarfile.FIFOTYPE),

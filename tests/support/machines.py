@@ -1,10 +1,27 @@
-"""Ways to run a program as if on another machine."""
+"""This machine as if it were another: with little room, with another user."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["as_other_user"]
+from support.components import require
+
+__all__ = ["as_other_user", "small_disk"]
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    """A directory on a disk of its own, of a `size` such as ``"200k"``; only root may mount it."""
+    require("umount", root=True)
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def as_other_user() -> list[str]:

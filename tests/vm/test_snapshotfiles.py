@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.machines import small_disk
 
 from nbdock.errors import StorageFullError
 from nbdock.vm.snapshotfiles import forget_oldest, open_snapshot, seal, snapshot_path, writing
@@ -124,14 +125,9 @@ with writing("1f" * 32) as file:
 
 @pytest.fixture
 def small_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    home = tmp_path / "small"
-    home.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "small", home], check=True)
-    monkeypatch.setenv("NBDOCK_HOME", str(home))
-    try:
+    with small_disk(tmp_path / "small", "1m") as home:
+        monkeypatch.setenv("NBDOCK_HOME", str(home))
         yield home
-    finally:
-        subprocess.run(["umount", home], check=True)
 
 
 def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(small_home: Path) -> None:

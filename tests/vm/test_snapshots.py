@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 import pytest
+from support.components import require
+from support.machines import small_disk
 
 from nbdock.errors import VmError
 from nbdock.vm import GuestTask, Initramfs, Kernel, run_guest, snapshots
@@ -168,6 +170,7 @@ class TestCreating:
     """Each in a home of its own."""
 
     async def test_two_processes_make_one(self, nbdock_home: Path) -> None:
+        require("qemu-system-x86_64")
         code = """
 import asyncio
 from nbdock.vm import GuestTask, run_guest
@@ -187,6 +190,7 @@ asyncio.run(main())
         assert len(kept(nbdock_home)) == 1
 
     async def test_whoever_is_killed_meanwhile_leaves_nothing(self, nbdock_home: Path) -> None:
+        require("qemu-system-x86_64")
         code = """
 import asyncio, os, signal
 from nbdock.vm import GuestTask, run_guest, snapshots
@@ -212,14 +216,9 @@ asyncio.run(main())
 
     @pytest.fixture
     def small_home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-        home = tmp_path / "small"
-        home.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "small", home], check=True)
-        monkeypatch.setenv("NBDOCK_HOME", str(home))
-        try:
+        with small_disk(tmp_path / "small", "60m") as home:
+            monkeypatch.setenv("NBDOCK_HOME", str(home))
             yield home
-        finally:
-            subprocess.run(["umount", home], check=True)
 
     async def test_a_full_disk_costs_nothing_but_the_snapshot(self, small_home: Path) -> None:
         assert not (await run()).warm
