@@ -5,6 +5,7 @@ python benchmarks/import_time.py
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -19,8 +20,10 @@ def main() -> None:
     for what in ("import nbdock", "from nbdock import build_layered_image, directory"):
         program = f"import time; t = time.perf_counter(); {what}; print(time.perf_counter() - t)"
         command = [sys.executable, "-c", program]
-        times = [float(subprocess.check_output(command)) for _ in range(RUNS)]
-        targets.at_most(what, [seconds * 1000 for seconds in times], 200, "ms")
+        # Bytecode is there, as after an installation; the first run writes what is missing.
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+        times = [float(subprocess.check_output(command, env=environment)) for _ in range(RUNS + 1)]
+        targets.at_most(what, [seconds * 1000 for seconds in times[1:]], 200, "ms")
     command = [sys.executable, "-X", "importtime", "-c", "import nbdock"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = re.findall(r"import time:\s+(\d+) \|\s+(\d+) \| (.*)", done.stderr)
