@@ -13,13 +13,16 @@ from __future__ import annotations
 import contextvars
 import html
 import logging
+from typing import TYPE_CHECKING
 
 from IPython.display import DisplayHandle
 
 from nbdock.concurrency import start
-from nbdock.images import Image, advice_at_hand
-from nbdock.layering import LayerAdvice
+from nbdock.images import Image
 from nbdock.notebook.progress import updates_displays
+
+if TYPE_CHECKING:
+    from nbdock.layering import LayerAdvice
 
 __all__ = ["advise_later"]
 
@@ -43,6 +46,8 @@ def advise_later(made: object) -> None:
 
 
 async def _advise(image: Image, cell: contextvars.Context) -> None:
+    from nbdock.images import advice_at_hand  # which imports the planner that it asks
+
     try:
         advice = await advice_at_hand(image, least=_LEAST_SAVED)
         if advice is not None:

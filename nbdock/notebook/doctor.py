@@ -8,7 +8,6 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 
 from nbdock.notebook.views import Cell, Column, View
-from nbdock.tables import doctor
 
 if TYPE_CHECKING:
     from nbdock.tables.doctortable import DoctorTable
@@ -28,6 +27,9 @@ class DoctorMagics(Magics):
         """
         if line.split() != ["doctor"]:
             raise UsageError(f"%nbdock {line.strip()}: there is only `%nbdock doctor`.")
+        # It asks every room what it needs, and so imports them all.
+        from nbdock.tables import doctor
+
         return doctor()
 
 
