@@ -19,10 +19,12 @@ result that it has in the notebook's file, marked with the date on which it was 
 from __future__ import annotations
 
 import html
+import inspect
 import json
 import shutil
 import sys
 from dataclasses import dataclass
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,12 @@ def check(answer: object, expected: object, *, hint: str = "", wrong: str = "") 
     """
     if answer is ...:
         return Line(f"Not answered yet. {hint}".strip(), _OPEN)
+    if inspect.iscoroutine(answer):
+        answer.close()
+        return Line("✗ Not yet. This has not begun: write await before it.", _WRONG)
     why = wrong
+    if not callable(expected) and (given := _kind(answer)) != (asked := _kind(expected)):
+        why = f"This is {given}, and {asked} is asked for. {wrong}"
     try:
         is_right = expected(answer) if callable(expected) else answer == expected
         while getattr(is_right, "ndim", 0):  # of a table or a column: every value
@@ -81,6 +88,13 @@ def check(answer: object, expected: object, *, hint: str = "", wrong: str = "") 
     except Exception as error:  # a wrong answer may be anything
         is_right, why = False, wrong or f"{type(error).__name__}: {error}"
     return Line("✓ Right.", _RIGHT) if is_right else Line(f"✗ Not yet. {why}".strip(), _WRONG)
+
+
+def _kind(value: object) -> str:
+    """What a value is, in words; what has none is called by its type."""
+    kinds = {str: "a text", bytes: "bytes", Number: "a number", tuple: "a tuple", list: "a list"}
+    named = (name for kind, name in kinds.items() if isinstance(value, kind))
+    return next(named, f"of type {type(value).__name__}")
 
 
 def needs(*parts: str, package: str = "") -> Line:
