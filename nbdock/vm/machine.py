@@ -266,6 +266,7 @@ class Machine:
         written = [self.scratch.fileno(), *(disk.fd for disk in disks if not disk.read_only)]
         limit_qemu(
             self._process.pid,
+            memory_mib=self.spec.memory_mib,
             cpu_s=self._elapsed_s() + 2 * timeout_s + 60,
             file_bytes=max(os.fstat(fd).st_size for fd in written),
         )

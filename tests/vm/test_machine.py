@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -34,6 +36,7 @@ from nbdock.vm.qemu import (
     CHANNELS,
     FILES,
     SCRATCH,
+    SLOTS,
     MachineSpec,
     confinement,
     find_qemu,
@@ -41,6 +44,7 @@ from nbdock.vm.qemu import (
 )
 
 DEADLINE_S = 240.0
+AGENT = Path(qemu.__file__).with_name("guest") / "agent.sh"
 
 READY = "guest.say('control', b'READY 6.1 10\\n')\n"
 STARTED = READY + "nonce = guest.job()\nguest.say('control', b'TAKEN\\nSTART\\n')\n"
@@ -93,6 +97,18 @@ async def test_a_guest_that_does_what_it_should(
     sends = "guest.say('data', b'a tar')\nguest.say('control', b'SENT 5\\n')\n"
     play(EXITED + sends, monkeypatch)
     assert await run(spec, tmp_path) == (Exited(0, 0, None), b"hello", b"a tar")
+
+
+async def test_the_memory_of_qemu_is_limited(
+    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tells = (
+        "import resource\ntold = b'%d %d' % resource.getrlimit(resource.RLIMIT_AS)\n"
+        "guest.say('data', told)\nguest.say('control', b'SENT %d\\n' % len(told))\n"
+    )
+    play(EXITED + tells, monkeypatch)
+    limit = (64 << 20) + (8 << 30)
+    assert (await run(spec, tmp_path))[2] == f"{limit} {limit}".encode()
 
 
 ENDLESS = "while True: guest.say('{}', {})\n"
@@ -189,6 +205,12 @@ def test_the_command(machine: str, spec: MachineSpec, monkeypatch: pytest.Monkey
     assert f"console={console} " in command[command.index("-append") + 1]
     assert command[command.index("-m") + 1] == "77"
     assert command[command.index("-accel") + 1] == "kvm"
+    # The guest looks for its disks at their places, and takes the first for the one to write to.
+    disks = [argument for argument in command if argument.startswith("virtio-blk-pci")]
+    places = [f"0000:00:{int(disk.partition('addr=')[2], 16):02x}.0" for disk in disks]
+    glob = re.search(r"/sys/bus/pci/devices/(\S+?)/", AGENT.read_text())[1]
+    assert fnmatch.filter(sorted(places), glob) == places
+    assert [disk.partition("drive=slot")[2][0] for disk in disks] == ["0", *map(str, SLOTS)]
     incoming = other.command(descriptors, incoming=True)
     assert incoming == [*command, "-incoming", "defer"]
 
