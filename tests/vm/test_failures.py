@@ -30,7 +30,8 @@ from nbdock.errors import (
     VmError,
 )
 from nbdock.vm import Accelerator, GuestResult, GuestTask, qemu, run_guest, tasks
-from nbdock.vm.machine import Machine, State
+from nbdock.vm.machine import Machine
+from nbdock.vm.state import State
 
 DEADLINE_S = 240.0
 
@@ -186,10 +187,10 @@ async def test_cancelling_in_each_state(
             reached.set()
 
     def spawning(machine: Machine, **options: Any) -> Any:
-        stderr = spawn(machine, **options)
+        process = spawn(machine, **options)
         if state is State.STARTING:
             reached.set()
-        return stderr
+        return process
 
     monkeypatch.setattr(Machine, "_reach", reaching)
     monkeypatch.setattr(Machine, "_spawn", spawning)
