@@ -47,8 +47,6 @@ class MediaType:
     OCI_FOREIGN_LAYER_GZIP: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
     OCI_FOREIGN_LAYER_ZSTD: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
     OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
-    OCI_DESCRIPTOR: Final = "application/vnd.oci.descriptor.v1+json"
-    OCI_LAYOUT: Final = "application/vnd.oci.layout.header.v1+json"
     OCI_ARTIFACT_MANIFEST: Final = "application/vnd.oci.artifact.manifest.v1+json"
 
     DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"

@@ -240,16 +240,14 @@ def fleet_table(
     def told(what: str, items: Sequence[Any]) -> Callable[[int], None]:
         return lambda done: progress(what, done, len(items)) if progress is not None else None
 
-    scanned = run_all(scan_images, [(b,) for b in batches], told("Scanning images", batches))
-    parts = [part.name for part in scanned]
+    parts = run_all(scan_images, [(b,) for b in batches], told("Scanning images", batches))
     found = {"images": tuple(parts), "layers": tuple(parts)}
     if packages:
         layers = list(_layer_batches(base, parts))
         failures = run_all(read_layers, [(b,) for b in layers], told("Reading layers", layers))
         failed = {key: text for each in failures for key, text in each.items()}
         jobs = [(b, name, failed) for b, name in zip(batches, parts, strict=True)]
-        read = run_all(read_packages, jobs, told("Reading packages", jobs))
-        found["packages"] = tuple(part.name for part in read)
+        found["packages"] = tuple(run_all(read_packages, jobs, told("Reading packages", jobs)))
     return Fleet(place, found)
 
 

@@ -39,7 +39,6 @@ __all__ = [
     "KINDS",
     "Batch",
     "LayerBatch",
-    "ScannedBatch",
     "part_path",
     "part_schema",
     "read_layers",
@@ -73,14 +72,6 @@ class Batch:
     platform: str
     tls_verify: bool
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class ScannedBatch:
-    """What became of a batch: the name of its parts, and whether they had been there."""
-
-    name: str
-    was_there: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,19 +131,19 @@ def part_schema(kind: str) -> pa.Schema:
 # Images
 
 
-def scan_images(batch: Batch, stop: threading.Event | None = None) -> ScannedBatch:
-    """Read the documents of a batch of images, unless their parts are there."""
+def scan_images(batch: Batch, stop: threading.Event | None = None) -> str:
+    """Read the documents of a batch of images, unless its parts are there; the name of these."""
     settings.configure(**batch.changes)
     return run(_scan(batch, stop or threading.Event()))
 
 
-async def _scan(batch: Batch, stop: threading.Event) -> ScannedBatch:
+async def _scan(batch: Batch, stop: threading.Event) -> str:
     async with RegistryClient(tls_verify=batch.tls_verify) as client:
         described = await _each(functools.partial(_describe, client), batch.references, stop)
         name = _name(batch, described)
         paths = [part_path(batch.directory, kind, name) for kind in ("images", "layers")]
         if all(map(os.path.exists, paths)):
-            return ScannedBatch(name, was_there=True)
+            return name
         registries = Registries(client, BlobStore.default(), None)
         platform = Platform.parse(batch.platform) if batch.platform else Platform.host()
         read = functools.partial(_read, registries, platform)
@@ -161,7 +152,7 @@ async def _scan(batch: Batch, stop: threading.Event) -> ScannedBatch:
     name = _name(batch, answers)
     _write(batch.directory, "layers", name, _layer_rows(answers))
     _write(batch.directory, "images", name, _image_rows(answers))
-    return ScannedBatch(name, was_there=False)
+    return name
 
 
 def _name(batch: Batch, answers: Sequence[_Answer]) -> str:
@@ -289,8 +280,8 @@ async def _fetch_layers(batch: LayerBatch, stop: threading.Event) -> dict[str, s
 
 def read_packages(
     batch: Batch, name: str, failed: Mapping[str, str], stop: threading.Event | None = None
-) -> ScannedBatch:
-    """Say which packages the images of a scanned batch have, unless that part is there.
+) -> str:
+    """Say which packages the images of a scanned batch have, unless that part is there; its name.
 
     Parameters
     ----------
@@ -301,7 +292,7 @@ def read_packages(
     """
     settings.configure(**batch.changes)
     if os.path.exists(part_path(batch.directory, "packages", name)):
-        return ScannedBatch(name, was_there=True)
+        return name
     images = [
         (image["image"], Digest.parse(image["digest"]))
         for image in read_part(batch.directory, "images", name, ["image", "digest"]).to_pylist()
@@ -324,7 +315,7 @@ def read_packages(
     # Under another name, the next scan does not take it for done.
     name = f"{name}-incomplete" if any(row[-1] for row in rows) else name
     _write(batch.directory, "packages", name, rows)
-    return ScannedBatch(name, was_there=False)
+    return name
 
 
 def _package_rows(name: str, image: Image) -> list[tuple[Any, ...]]:

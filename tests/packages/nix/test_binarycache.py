@@ -686,8 +686,8 @@ async def test_a_directory_that_is_no_cache(
 
 def test_cache_info() -> None:
     text = b"StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 40\nOther: x\n"
-    assert CacheInfo.parse(text, cache="x") == CacheInfo("/nix/store", 40, True)
-    assert CacheInfo.parse(b"StoreDir: /a/", cache="x") == CacheInfo("/a", 50, False)
+    assert CacheInfo.parse(text, cache="x") == CacheInfo("/nix/store", 40)
+    assert CacheInfo.parse(b"StoreDir: /a/", cache="x") == CacheInfo("/a", 50)
 
 
 @pytest.mark.parametrize(

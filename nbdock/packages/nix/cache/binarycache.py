@@ -47,13 +47,10 @@ class CacheInfo:
         The directory of the store that its paths are for.
     priority
         Which of several caches is asked first: the one with the least.
-    wants_mass_query
-        Whether it likes to be asked for many paths at once. Closures ask all the same.
     """
 
     store_dir: str = STORE_DIR
     priority: int = _PRIORITY
-    wants_mass_query: bool = False
 
     @classmethod
     def parse(cls, text: bytes, *, cache: str) -> CacheInfo:
@@ -76,7 +73,7 @@ class CacheInfo:
                 cache=cache,
                 hint="Check the address: nix-cache-info stands directly below it.",
             )
-        return cls(store_dir.rstrip("/"), int(priority), fields.get("WantMassQuery") == "1")
+        return cls(store_dir.rstrip("/"), int(priority))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
