@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 from support.nix import Nix, NixCache
 
 ROOT = Path(__file__).parent.parent.parent
@@ -19,10 +20,15 @@ pkgs = nbdock.nixpkgs(cache={0.url!r}, channel={0.channel_url!r}, trusted_keys=[
 """
 
 
+@pytest.fixture(autouse=True)
+def _home(apt_home: Path) -> None:
+    """A store of its own for every test; the guests that they begin with are shared."""
+
+
 def run(notebook: Path, directory: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
     done = subprocess.run(
         [sys.executable, ROOT / "notebooks/run.py", notebook, "--directory", directory],
-        env={**os.environ, "NBDOCK_HOME": f"{directory}/home", **environment},
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

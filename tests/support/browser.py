@@ -348,12 +348,15 @@ class Notebook:
 
     def theme(self, name: str) -> None:
         """Choose the theme: "light" or "dark"."""
+        is_light = str(name == "light").lower()
+        chosen = self.page.locator(f"body[data-jp-theme-light='{is_light}']")
+        if chosen.count():
+            return
         self.page.evaluate(
             "(theme) => { window.jupyterapp.commands.execute('apputils:change-theme', { theme }) }",
             f"JupyterLab {name.title()}",
         )
-        is_light = str(name == "light").lower()
-        expect(self.page.locator(f"body[data-jp-theme-light='{is_light}']")).to_be_attached()
+        expect(chosen).to_be_attached()
 
     def screenshot(self, name: str, of: Locator | None = None) -> Path:
         """Keep a picture of the page, or of a part of it."""
