@@ -7,6 +7,7 @@ outcome.result, outcome.summary
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, NoReturn
 
 from nbdock.calling import called_by_cell, renamed
@@ -159,7 +160,10 @@ async def _plan(magic: str, given: dict[str, Any]) -> LayerPlan:
 async def _deliver(made: Made, flags: BuildFlags, progress: Progress | None) -> list[str]:
     done = []
     if flags.save:
-        done.append(f"saved as {await made.save(flags.save, progress=progress)}")
+        path, here = await made.save(flags.save, progress=progress), Path.cwd()
+        # Beside the notebook its name says where it is, on any machine.
+        shown_path = path.relative_to(here) if path.is_relative_to(here) else path
+        done.append(f"saved as {shown_path}")
     if flags.load:
         names = await made.load(progress=progress)
         shown = names if isinstance(names, str) else " and ".join(names)

@@ -81,7 +81,12 @@ def test_examples_are_the_manuals_own() -> None:
             assert any(source.endswith(text) for source in cells), example.stem
 
 
-def test_is_committed_without_outputs() -> None:
+def test_is_committed_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(NOTEBOOK.parent))
+    from committing import refusals
+
     notebook = nbformat.read(NOTEBOOK, 4)
     nbformat.validate(notebook)
-    assert not [c for c in notebook.cells if c.cell_type == "code" and c.outputs]
+    assert refusals(notebook) == []
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))

@@ -21,6 +21,14 @@ def test_save_writes_an_archive_and_says_where(cells, packages, tmp_path, capsys
     assert image.name == "hello"
 
 
+def test_what_is_saved_beside_the_notebook_is_said_by_its_name(
+    cells, packages, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells.value(f"%%buildImage --save hello.tar{HELLO}")
+    assert "Built, saved as hello.tar in " in capsys.readouterr().err
+
+
 def test_save_in_the_background(cells, packages, tmp_path) -> None:
     job = cells.value(f'%%buildImage --background --save "{tmp_path}/x.tar"{HELLO}')
     job.result(timeout_s=240)

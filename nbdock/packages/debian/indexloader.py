@@ -155,6 +155,8 @@ class IndexLoader:
             if fetched is None:
                 continue
             compressed, is_ours = fetched
+            if self._progress is not None:
+                self._progress(f"reading package list {source.suite}", 0, 0)
             try:
                 await in_worker(self._build, compressed, _SUFFIXES[suffix], whole, digest)
             except FileNotFoundError:
