@@ -63,6 +63,16 @@ async def closure(contents: Contents | Closure) -> Closure:
     ------
     PackageError
         Contents that cannot be found or resolved.
+
+    Examples
+    --------
+    >>> import nbdock
+    >>> motd, issue = nbdock.text_file("etc/motd", "hello"), nbdock.text_file("etc/issue", "hi")
+    >>> found = nbdock.concurrency.run(nbdock.closure([motd, issue]))
+    >>> sorted(package.name for package in found.packages)
+    ['issue', 'motd']
+    >>> nbdock.concurrency.run(nbdock.plan_layers(found, max_layers=3))
+    <LayerPlan popularity: 2 packages in 2 layers>
     """
     if isinstance(contents, Closure):
         return contents

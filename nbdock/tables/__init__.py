@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nbdock.tables.histories import history_of, history_table
     from nbdock.tables.imagefiles import read_files
     from nbdock.tables.layers import layer_table
-    from nbdock.tables.marking import MARK
+    from nbdock.tables.marking import MARK, mark
     from nbdock.tables.opening import open_image
     from nbdock.tables.owners import owners_of
     from nbdock.tables.packages import package_table
@@ -71,6 +71,7 @@ __all__ = [  # noqa: RUF022, in order of importance
     "table_of",
     "quoted",
     "MARK",
+    "mark",
 ]
 
 __getattr__, __dir__ = names_of(
@@ -96,7 +97,7 @@ __getattr__, __dir__ = names_of(
         "replaying": "replay advise Advice",
         "registries": "registry_table index_table",
         "opening": "open_image",
-        "marking": "MARK",
+        "marking": "MARK mark",
         "checkup": "doctor check_parts CheckedPart",
     },
 )

@@ -37,12 +37,12 @@ from nbdock.oci import Platform, Reference
 from nbdock.packages import Progress
 from nbdock.tables import (
     CHANGES_SHOWN,
-    MARK,
     FileFilter,
     FileTree,
     Items,
     facts_of,
     first_bytes,
+    mark,
     open_image,
     quoted,
     read_files,
@@ -140,10 +140,7 @@ class ImageExplorer(Explorer):
         table = table_of(self._tree.files, rows)
         if filter_.layer is not None and filter_.is_seen:
             table["visible"] = self._tree.visible(filter_.layer)[rows]
-        table.attrs[MARK] = {
-            "table": "file_table", "rows": len(table), "columns": len(table.columns),
-        }  # fmt: skip
-        return table
+        return mark(table, "file_table")
 
     def twin(self) -> Twin:
         """What a notebook keeps: layers, the largest directories and waste, and a treemap."""

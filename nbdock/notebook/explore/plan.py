@@ -65,8 +65,8 @@ def explore_plan(
         When packages changed: anything that `history_of` takes, or True for what the packages
         themselves tell (their changelogs are read, which fetches them). With it, the planner
         ``history`` is there, and bytes pulled are drawn against the number of layers.
-    code
-        How `contents` are called in the Python that is shown.
+    progress
+        Told of changelogs that are fetched and read.
 
     Raises
     ------
