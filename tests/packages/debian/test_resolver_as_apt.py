@@ -22,14 +22,13 @@ from nbdock.packages.debian.catalogue import Catalogue
 from nbdock.packages.debian.resolver import resolve
 from nbdock.packages.debian.versions import version_key
 
-# Services, languages and tools with alternatives, virtual packages or large closures; what is but a
-# leaf is no harder than what these need. In bunches, so that they spread over the test workers.
+# In bunches of ten, so that they spread over the test workers.
 POPULAR = """
-redis-server python3 nginx postgresql git openssh-client vim php-cli ruby
-nodejs default-jre-headless gcc build-essential ffmpeg apache2 mariadb-server perl
-tmux openssh-server cargo cmake gnupg ca-certificates imagemagick
-haproxy rabbitmq-server python3-numpy graphviz postfix exim4 bind9
-squid systemd gdb lighttpd
+redis-server python3 nginx postgresql git curl openssh-client vim php-cli ruby
+nodejs default-jre-headless gcc build-essential ffmpeg apache2 mariadb-server perl wget rsync
+tmux jq htop openssh-server cargo cmake make nano gnupg ca-certificates
+haproxy memcached rabbitmq-server sqlite3 python3-numpy imagemagick graphviz postfix exim4 bind9
+squid zsh fish systemd dbus lua5.4 gdb tcpdump nmap lighttpd
 """
 BUNCHES = [line.split() for line in POPULAR.strip().splitlines()]
 
