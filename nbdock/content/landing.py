@@ -58,6 +58,7 @@ async def landing(
             _tidy(folder)
         # Whole, but its process died before the blob had its name: to be verified once more.
         with contextlib.suppress(FileNotFoundError):
+            os.chmod(path, 0o644)  # it may have died after making it read-only
             os.rename(path, f"{path}.part")
         yield path
         target = os.fspath(store.path_of(digest))
