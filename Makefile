@@ -72,7 +72,7 @@ lint: $(READY)
 components:
 	@tests/install_components.sh
 
-test: components $(READY)
+test: $(READY) components
 	@$(MAKE) --no-print-directory lint
 	@# Hundreds of tests start a Python: what it compiled is kept, whatever the environment says,
 	@# or each would compile nbdock anew. Who has run out of tests takes over some of the others'.

@@ -13,10 +13,12 @@ In CI nothing is skipped (`support.no_skips`): there such a test fails as it is.
 
 from __future__ import annotations
 
+import doctest
 import os
-import shutil
+import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from shutil import which  # the real one: tests put their own into shutil
 
 import pytest
 
@@ -39,7 +41,7 @@ _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 def _is_missing(program: str) -> bool:
     if program == "kernel":
         return not any(os.access(image, os.R_OK) for image in Path("/boot").glob("vmlinuz-*"))
-    return shutil.which(program, path=_PATH) is None
+    return which(program, path=_PATH) is None
 
 
 def require(*programs: str, root: bool = False) -> None:
@@ -77,10 +79,12 @@ def _named(error: BaseException | None) -> Iterator[str]:
     if isinstance(error, FileNotFoundError) and error.filename is not None:
         words = {os.path.basename(os.fsdecode(error.filename))}
     elif isinstance(error, UnavailableError | GuestPartError):
-        words = set(f"{error.message} {error.hint or ''}".replace(".", " ").split())
+        words = set(re.findall(r"[\w-]+", f"{error.message} {error.hint or ''}".lower()))
     else:
         words = set()
     yield from (program for program, package in PACKAGES.items() if words & {program, package})
     yield from _named(error.__cause__ or error.__context__)
-    for each in getattr(error, "exceptions", ()):
+    for each in (*getattr(error, "exceptions", ()), *getattr(error, "failures", ())):
         yield from _named(each)
+    if isinstance(error, doctest.UnexpectedException):
+        yield from _named(error.exc_info[1])

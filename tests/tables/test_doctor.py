@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.components import require
 from support.engine import Engine
 
 import nbdock
@@ -75,6 +76,7 @@ def test_a_machine_that_has_it_all(docker_engine: Engine, monkeypatch: pytest.Mo
 
 def test_a_machine_without_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     # Where programs are looked for beside PATH.
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     table = nbdock.doctor()
@@ -96,6 +98,7 @@ def test_each_package_manager_in_its_own_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     which = shutil.which
     # Not where programs are beside PATH.
     monkeypatch.setattr(shutil, "which", lambda name, **_: which(name))
@@ -188,6 +191,7 @@ class TestLogins:
 
 class TestEngine:
     def test_an_engine_that_is_gone(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        require("dockerd")
         path = tmp_path / "docker.sock"
         with socket.socket(socket.AF_UNIX) as left:
             left.bind(str(path))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.components import require
 from support.entries import file, folder
 
 from nbdock.errors import ArchiveError, LayerDiskError, StorageFullError
@@ -166,6 +167,7 @@ async def test_directories_that_a_layer_only_implies(nbdock_home: Path, tmp_path
 async def test_without_a_program_the_tar_is_the_disk(
     nbdock_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    require(root=True)
     programs(tmp_path, monkeypatch)
     disk = await disk_of(LAYER, tmp_path)
     assert disk.format is DiskFormat.TAR
@@ -199,6 +201,7 @@ async def test_a_root_that_says_something(
 
 
 async def test_an_empty_layer(nbdock_home: Path, tmp_path: Path) -> None:
+    require("sqfstar")
     disk = await disk_of([], tmp_path)
     assert disk.format is DiskFormat.SQUASHFS
     assert not disk.hides_all

@@ -367,8 +367,11 @@ async def cancel_in(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(where, step, stuck)
     task = asyncio.create_task(run())
-    async with asyncio.timeout(DEADLINE_S):
-        await reached.wait()
+    arrives = asyncio.create_task(reached.wait())
+    await asyncio.wait((task, arrives), timeout=DEADLINE_S, return_when="FIRST_COMPLETED")
+    if not arrives.done():
+        arrives.cancel()
+        await task
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
