@@ -36,6 +36,11 @@ def page(web: Web, server: LabServer, pictures: Path) -> Iterator[Page]:
         web.call(page.close)
 
 
+def run_all(page: Page) -> None:
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
 def test_a_build_and_an_explorer(web: Web, page: Page, pictures: Path) -> None:
     errors: list[str] = []
 
@@ -46,10 +51,15 @@ def test_a_build_and_an_explorer(web: Web, page: Page, pictures: Path) -> None:
         expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible()
         # Extensions of JupyterLab are at work here too: Nix in colours.
         expect(page.locator(".jp-Cell").nth(1).locator(".cm-line span").first).to_be_visible()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         view = page.locator(".nbdock-image")
         line = view.locator(".nbdock-line[data-index]").filter(has_text="greeting")
+        try:
+            run_all(page)
+            expect(line).to_be_visible(timeout=60_000)
+        except AssertionError:
+            # Seen once on a busy machine, and not understood: nothing came of the first time.
+            page.screenshot(path=pictures / "notebook-seven-first.png")
+            run_all(page)
         line.click()
         expect(line).to_have_attribute("aria-selected", "true")
         page.screenshot(path=pictures / "notebook-seven.png", animations="disabled")

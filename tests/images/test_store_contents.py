@@ -105,7 +105,7 @@ class Trees:
 @pytest.fixture
 def trees(nix: Nix, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> Trees:
     """The trees, in the store that this notebook has its packages from."""
-    monkeypatch.setattr("nbdock.packages.nix.default_nixpkgs", lambda: store)
+    monkeypatch.setattr("nbdock.packages.default_nixpkgs", lambda: store)
     return Trees(nix, store)
 
 

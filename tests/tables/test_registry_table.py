@@ -300,7 +300,7 @@ class TestLayerTable:
         assert kinds(table) == LAYERS
         assert table.index.name == "position"
         assert list(table["diff_id"]) == [str(each.diff_id) for each in built.layers]
-        assert list(table["contents"]) == [["motd"], []]
+        assert list(table["contents"]) == [["motd"], ["nothing at the root"]]
         assert set(table["created_by"]) == {"nbdock"}
         assert table["media_type"].str.endswith("gzip").all()
         pulled = concurrency.run(nbdock.pull_image(name))
