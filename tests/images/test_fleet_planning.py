@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from pathlib import Path
+
 import pytest
 
 import nbdock
@@ -59,7 +61,7 @@ async def test_layers_with_unused_packages_are_built() -> None:
     assert await image.file("etc/small") == b"s" * 10
 
 
-async def test_a_rebuild_keeps_the_layers_that_did_not_change() -> None:
+async def test_a_rebuild_keeps_the_layers_that_did_not_change(tmp_path: Path) -> None:
     base, shared, web = texts(base=300_000, shared=200_000, web=100_000)
     given = {"layering": "history", "history": HISTORY, "layer_cost_bytes": 1, "max_layers": 3}
     first = await nbdock.build_layered_image("web", contents=[base, shared, web], **given)
@@ -71,7 +73,7 @@ async def test_a_rebuild_keeps_the_layers_that_did_not_change() -> None:
     assert (
         len(set(again.config.diff_ids) & set(first.config.diff_ids)) == 1 + 1
     )  # and the empty top
-    loaded = await nbdock.load_image(await again.save())
+    loaded = await nbdock.load_image(await again.save(tmp_path / "web.tar.gz"))
     third = await nbdock.plan_layers(
         [base, shared, newer], max_layers=3, strategy="history", history=HISTORY, previous=loaded
     )
