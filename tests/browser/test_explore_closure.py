@@ -79,10 +79,12 @@ def test_the_keyboard_goes_along_dependencies(nbdock_lab) -> None:
     expect(at).to_contain_text("app")
     port.press("Enter")
     expect(at).to_have_attribute("aria-selected", "true")
+    expect(root.locator("code")).to_contain_text('["app"]')
     expect(nbdock_lab.run("list(e.selection.index)")).to_contain_text("['app']")
     port.focus()
     port.press("Escape")
     expect(root.locator("[aria-selected='true']")).to_have_count(0)
+    expect(root.locator("code")).not_to_contain_text(".loc[")
     expect(nbdock_lab.run("len(e.selection)")).to_contain_text("0")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,16 +50,13 @@ def line(view: Locator, name: str) -> Locator:
     return view.locator(".nbdock-line[data-index]").filter(has=text)
 
 
-def shown_python(lab, view: Locator) -> str:
-    """What the view says gives the rows, as it is copied."""
-    return view.locator(".nbdock-code code").inner_text()
-
-
-def same(lab, view: Locator) -> None:
-    """The Python that is shown gives what is selected."""
+def same(lab, view: Locator, path: str) -> None:
+    """The Python that is shown gives what is selected, which is or ends with a path."""
+    shown = view.locator(".nbdock-code code")
+    expect(shown).to_contain_text(json.dumps(path))  # then Python has heard of it
     told = lab.run("print(explorer.python)").inner_text()
-    expect(view.locator(".nbdock-code code")).to_have_text(told.strip())
-    code = shown_python(lab, view)
+    expect(shown).to_have_text(told.strip())
+    code = shown.inner_text()
     lab.run(f"{code.replace(chr(10) + 'files', chr(10) + 'found = files')}\n"
             "assert found.equals(explorer.selection), (found, explorer.selection)\n"
             "assert len(found)")  # fmt: skip
@@ -73,13 +71,12 @@ def test_open_select_and_preview(nbdock_lab, view) -> None:
     expect(details.locator(".nbdock-path")).to_have_text("/usr/bin/tool")
     expect(details.locator("pre")).to_contain_text("<script>window.hacked=1</script>")
     expect(view.locator(".nbdock-chosen-count")).to_contain_text("1 row selected")
-    expect(view.locator(".nbdock-code code")).to_contain_text('["/usr/bin/tool"]')
-    same(nbdock_lab, view)
+    same(nbdock_lab, view, "/usr/bin/tool")
     # A directory is all that is in it, and is what the treemap shows.
     line(view, "usr/").click()
     expect(view.locator(".nbdock-chosen-count")).to_contain_text("rows selected")
     expect(view.locator(".nbdock-crumb[aria-current]")).to_have_text("usr")
-    same(nbdock_lab, view)
+    same(nbdock_lab, view, "/usr/")
     nbdock_lab.screenshot("explore-image")
     line(view, "share/").locator(".nbdock-twisty").click()
     expect(line(view, HOSTILE)).to_be_visible()
@@ -104,7 +101,7 @@ def test_search_filter_and_layers(nbdock_lab, view) -> None:
     expect(view.locator(".nbdock-why")).to_have_text(
         "Wasted. /usr/lib/libx.so in layer 0 has the same content."
     )
-    same(nbdock_lab, view)
+    same(nbdock_lab, view, "/usr/lib/copy.so")
     expect(view.locator(".nbdock-tile", has_text="copy.so")).to_be_visible()
     nbdock_lab.theme("dark")
     nbdock_lab.screenshot("explore-image-dark")
@@ -118,7 +115,7 @@ def test_search_filter_and_layers(nbdock_lab, view) -> None:
     line(view, "var/").locator(".nbdock-twisty").click()
     line(view, "cache").click()
     expect(view.locator(".nbdock-details")).to_contain_text("whiteout")
-    same(nbdock_lab, view)
+    same(nbdock_lab, view, "/var/cache")
 
 
 def test_keys_and_many_lines(nbdock_lab, view) -> None:
@@ -139,7 +136,7 @@ def test_keys_and_many_lines(nbdock_lab, view) -> None:
     expect(current).to_contain_text("etc/")
     tree.press("Shift+ArrowDown")
     expect(current).to_have_count(2)
-    same(nbdock_lab, view)
+    same(nbdock_lab, view, "/srv/")
     tree.evaluate("node => { node.scrollTop = 24 * 1500 }")
     expect(tree.get_by_text("entry-1500", exact=True)).to_be_visible()
 

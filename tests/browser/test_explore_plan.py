@@ -86,6 +86,7 @@ def test_layers_are_selected_with_the_mouse_and_the_keyboard(nbdock_lab) -> None
     expect(root.locator("code")).to_contain_text("layer in [1, 4]")
     picture.press("Escape")
     expect(root.locator(".nbdock-plan-side")).to_be_hidden()
+    expect(root.locator("code")).not_to_contain_text("query")
     expect(nbdock_lab.run("len(e.selection)")).to_contain_text("0")
 
 

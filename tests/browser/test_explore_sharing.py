@@ -43,6 +43,7 @@ def test_a_cell_shows_what_is_to_be_pulled(nbdock_lab) -> None:
     ).to_contain_text("True")
     side.get_by_role("button", name="all images").click()
     expect(side).to_contain_text("3 images")
+    expect(root.locator("code")).not_to_contain_text(".select(")
     expect(nbdock_lab.run("len(e.selection)")).to_contain_text("0")
 
 

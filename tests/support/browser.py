@@ -45,7 +45,7 @@ __all__ = ["PATIENCE_S", "LabServer", "Notebook", "Web", "lab_server"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE_S = 240
+PATIENCE_S = 120
 CHROMIUM_OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",

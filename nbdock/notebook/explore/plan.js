@@ -62,6 +62,7 @@ function render({ model, el }) {
   let groups = [];
   let at = -1;
   const selected = new Set();
+  let clicks = 0; // that changed what is selected
   const made = new Map(); // for each planner, the limits whose plans Python has
 
   const code = () => {
@@ -98,8 +99,11 @@ function render({ model, el }) {
         }),
       );
     });
-    selected.clear();
-    found.selected.forEach((i) => selected.add(i));
+    // What was clicked on since this was asked is newer than what Python had selected by then.
+    if (found.clicks === clicks) {
+      selected.clear();
+      found.selected.forEach((i) => selected.add(i));
+    }
     facts.textContent = found.facts.slice(0, 4).join(" \u00b7 ");
     others.replaceChildren(...found.facts.slice(4).map((text) => element("div", { text: plain(text) })));
     others.hidden = found.facts.length <= 4;
@@ -110,7 +114,10 @@ function render({ model, el }) {
     place();
   };
   const update = newest(
-    (question) => frame.watch(ask(model, question)),
+    async (question) => {
+      const before = clicks;
+      return { ...(await frame.watch(ask(model, question))), clicks: before };
+    },
     draw,
     () => {},
   );
@@ -273,6 +280,7 @@ function render({ model, el }) {
     (error) => frame.fail(error),
   );
   const select = (i, more) => {
+    clicks += 1;
     if (more) {
       if (!selected.delete(i)) selected.add(i);
     } else {
