@@ -38,6 +38,12 @@ echo memory $(awk '/MemTotal/ { print $2 }' /proc/meminfo)
 """
 
 
+@pytest.fixture(autouse=True)
+def much_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that a busy machine restores slowly would be booted instead."""
+    monkeypatch.setenv("NBDOCK_VM_RESTORE_TIMEOUT_S", str(DEADLINE_S))
+
+
 @pytest.fixture(scope="module")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("snapshots-home")
@@ -172,13 +178,14 @@ class TestCreating:
     async def test_two_processes_make_one(self, nbdock_home: Path) -> None:
         require("qemu-system-x86_64")
         code = """
-import asyncio
+import asyncio, logging
 from nbdock.vm import GuestTask, run_guest
 
 async def main():
     async with run_guest(GuestTask(script=b"echo done")) as result:
         print(result.exit_code, result.warm, result.output)
 
+logging.basicConfig(level=logging.INFO)  # why one was not kept, or was of no use
 asyncio.run(main())
 """
         processes = [

@@ -64,6 +64,7 @@ echo "root $(df -k / | tail -n 1 | awk '{print $2}')"
 mount -t tmpfs over srv/b && touch srv/b/not-kept
 # What nobody waits for is gone before anything is sent.
 (while :; do echo x >>srv/a/growing; sleep 0.01; done) &
+until [ -s srv/a/growing ]; do sleep 0.01; done
 setsid sh -c 'trap "" TERM HUP; exec sleep 100000' </dev/null >/dev/null 2>&1 &
 printf 'no end of line'
 """
