@@ -21,6 +21,7 @@ is told in the view and nowhere else.
 
 from __future__ import annotations
 
+import abc
 import collections
 import contextvars
 import dataclasses
@@ -77,7 +78,7 @@ def view_class(name: str) -> Any:
     return ExplorerView
 
 
-class Explorer:
+class Explorer(abc.ABC):
     """Something that is explored in a notebook: a view that asks, and its static twin.
 
     A class of an explorer has a `name`, and methods `start`, `twin` and ``answer_<what>``; those,
@@ -92,13 +93,13 @@ class Explorer:
         self._lock = threading.Lock()
         self._is_answering = False
 
+    @abc.abstractmethod
     def start(self) -> Mapping[str, Any]:
         """What the view is drawn with, before it asks: small, as JSON has it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def twin(self) -> Twin:
         """What a notebook keeps; it must not grow with what is explored."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Take the views off the page; this can be shown anew."""
