@@ -223,6 +223,11 @@ def test_logging(tmp_path: Path, nbdock_home: Path) -> None:
     follow("logging", tmp_path)
 
 
+def test_dockerfile(tmp_path: Path, shared_home: Path) -> None:
+    require("qemu-system-x86_64")
+    assert "hello world from /data of 1000" in follow("dockerfile", tmp_path)
+
+
 def test_saving(tmp_path: Path, shared_home: Path) -> None:
     follow("saving", tmp_path)
 
