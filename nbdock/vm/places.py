@@ -23,11 +23,18 @@ def vm_path(*parts: str) -> str:
 
 
 @contextlib.contextmanager
-def arriving(target: str, *, mode: int = 0o444) -> Iterator[TemporaryFile]:
+def arriving(target: str, *, mode: int = 0o444, replaces: bool = True) -> Iterator[TemporaryFile]:
     """Give a temporary file that gets its name when the block ends without an error.
 
     Its `path` may be handed to another program to write to. What processes that were killed left
     is removed on the way.
+
+    Parameters
+    ----------
+    mode
+        Permission bits.
+    replaces
+        Whether it takes the place of a file that is there by then; else that stays as it is.
 
     Raises
     ------
@@ -41,6 +48,7 @@ def arriving(target: str, *, mode: int = 0o444) -> Iterator[TemporaryFile]:
         sweep(folder)
         with TemporaryFile(folder) as file:
             yield file
-            file.publish(target, mode=mode)
+            if replaces or not os.path.exists(target):
+                file.publish(target, mode=mode)
     except OSError as error:
         raise storage_error(error, "keep a part of a virtual machine", target) from error

@@ -58,7 +58,8 @@ def uncompressed(image: str) -> str:
         return image
     if not kernel.startswith(b"\x7fELF") or _PVH_NOTE not in kernel:
         return image
-    with arriving(path) as target:
+    # Snapshots belong to the very file: that of a process which was a moment quicker stays.
+    with arriving(path, replaces=False) as target:
         target.write(kernel)
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 from pathlib import Path
@@ -75,3 +76,20 @@ def test_one_that_qemu_could_not_start_boots_as_it_is(tmp_path: Path) -> None:
 def test_this_machines_kernel() -> None:
     path = host_kernel().image
     assert uncompressed(path) != path
+
+
+def test_processes_that_come_together_have_one_file(
+    nbdock_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else their snapshots would be of different kernels."""
+    kernel = host_kernel().image
+    first = uncompressed(kernel)
+    before = os.stat(first)
+    answers = iter([False])  # to who came first, and was a moment slower
+    exists = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: next(answers, exists(path)))
+    assert uncompressed(kernel) == first
+    assert next(answers, None) is None
+    assert os.stat(first) == before
+    assert before.st_mode & 0o777 == 0o444
+    assert os.listdir(nbdock_home / "vm" / "tmp") == []
