@@ -8,8 +8,9 @@
     one large file       nbdock's peak memory for a file of 1 GB
 
 Every measurement is a process of its own, timed inside (after ``from nbdock import
-build_layered_image, directory``), peers and nbdock in turn; what stands is the median. Files are in
-the page cache for both, and nothing waits to be written when one starts.
+build_layered_image, directory``), peers and nbdock in turn; what stands is the median. What is
+read is in the page cache, what is written stays in memory (`--scratch` says otherwise), and each
+finds memory that was in use a moment ago (`memory.py`).
 
     python benchmarks/build.py --runs 3
 """
@@ -32,11 +33,13 @@ from pathlib import Path
 from typing import Any
 
 import corpus
+import memory
 import two_pass
 from targets import Targets, needs
 
 MAX_LAYERS = 100
 LARGE_FILE_BYTES = 1 << 30
+NEEDED_BYTES = 6 << 30
 
 
 # ---- one measurement, in a process of its own ----------------------------------------------------
@@ -141,19 +144,22 @@ def measure_here(name: str, bench: Path, output: Path) -> None:
 class Run:
     """Interleaved measurements and what they gave."""
 
-    def __init__(self, bench: Path) -> None:
+    def __init__(self, bench: Path, scratch: Path) -> None:
         self.bench = bench
+        self.scratch = scratch
         self.figures: dict[str, list[dict[str, float]]] = {}
-        self.warm_home = Path(tempfile.mkdtemp(prefix="home-warm-", dir=bench))
+        self.warm_home = Path(tempfile.mkdtemp(prefix="home-warm-", dir=scratch))
 
     def measure(self, name: str, *, home: Path | None = None, keep: bool = True) -> None:
         """One process; without `home`, an empty NBDOCK_HOME that is removed afterwards."""
-        own = home or Path(tempfile.mkdtemp(prefix="home-", dir=self.bench))
-        # What the measurement before has written must not be paid for by this one.
-        os.sync()
+        own = home or Path(tempfile.mkdtemp(prefix="home-", dir=self.scratch))
+        for part in ("store", "debs"):
+            _read_all(self.bench / part)
+        memory.touch(self.scratch)
         try:
             done = subprocess.run(
-                [sys.executable, __file__, "--directory", self.bench, "--one", name],
+                [sys.executable, __file__, "--directory", self.bench, "--scratch", self.scratch,
+                 "--one", name],
                 # PYTHONDONTWRITEBYTECODE would make every process compile nbdock anew.
                 env={**os.environ, "NBDOCK_HOME": str(own), "PYTHONDONTWRITEBYTECODE": ""},
                 stdout=subprocess.PIPE, text=True,
@@ -252,16 +258,41 @@ def _read_all(root: Path) -> None:
                         pass
 
 
+def _measure(run: Run, parts: set[str], runs: int) -> None:
+    """Measure each in turn, `runs` times."""
+    if "store" in parts:
+        run.measure("nbdock-warm", home=run.warm_home, keep=False)
+    for _ in range(runs):
+        if parts & {"peer", "store"}:
+            run.measure("two-pass")
+        if "store" in parts:
+            run.measure("nbdock-cold")
+            run.measure("nbdock-warm", home=run.warm_home)
+        if "debs" in parts:
+            run.measure("dpkg-deb")
+            run.measure("nbdock-debs")
+    if "large" in parts:
+        large = run.bench / "large"
+        large.mkdir(exist_ok=True)
+        try:
+            with (large / "file").open("wb") as file:
+                file.truncate(LARGE_FILE_BYTES)
+            run.measure("nbdock-large")
+        finally:
+            shutil.rmtree(large)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--directory", type=Path, default=Path(__file__).parent.parent / "bench")
+    parser.add_argument("--scratch", type=Path, help="where images are built to")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--part", action="append", choices=["peer", "store", "debs", "large"])
     parser.add_argument("--one", choices=MEASUREMENTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     bench = options.directory.resolve()
     if options.one:
-        measure_here(options.one, bench, bench / f"{options.one}.tar")
+        measure_here(options.one, bench, options.scratch / f"{options.one}.tar")
         return
     parts = set(options.part or ["store", "debs", "large"])
     needs("apt-get", "dpkg-deb", "apt-ftparchive", "gpg")
@@ -273,29 +304,11 @@ def main() -> None:
         f"{len(found.debs)} packages, {found.entry_count:,} entries, "
         f"{found.size_bytes / 1e9:.2f} GB, {MAX_LAYERS} layers; {debs_bytes / 1e6:.0f} MB as .debs"
     )
-    run = Run(bench)
-    try:
-        _read_all(bench / "store")
-        _read_all(bench / "debs")
-        if "store" in parts:
-            run.measure("nbdock-warm", home=run.warm_home, keep=False)
-        for _ in range(options.runs):
-            if parts & {"peer", "store"}:
-                run.measure("two-pass")
-            if "store" in parts:
-                run.measure("nbdock-cold")
-                run.measure("nbdock-warm", home=run.warm_home)
-            if "debs" in parts:
-                run.measure("dpkg-deb")
-                run.measure("nbdock-debs")
-        if "large" in parts:
-            (bench / "large").mkdir(exist_ok=True)
-            with (bench / "large/file").open("wb") as file:
-                file.truncate(LARGE_FILE_BYTES)
-            run.measure("nbdock-large")
-    finally:
-        shutil.rmtree(run.warm_home)
-        shutil.rmtree(bench / "large", ignore_errors=True)
+    with tempfile.TemporaryDirectory(
+        prefix="nbdock-bench-", dir=options.scratch or memory.in_memory(NEEDED_BYTES)
+    ) as t:
+        run = Run(bench, Path(t))
+        _measure(run, parts, options.runs)
     print()
     if not _report(run, parts):
         raise SystemExit(1)

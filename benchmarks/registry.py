@@ -10,9 +10,7 @@ A registry on loopback (Debian's docker-registry, plain http) has two images of 
 Every measurement is a process of its own, and stands whole: Python's start and the imports count.
 The time inside (after ``from nbdock import pull_image``) is given too. Peers and nbdock go in turn;
 what stands is the median. All files are in memory (`--scratch` says otherwise), so that no disk is
-part of it, and nothing waits to be written when one starts. Each also finds as much memory that was
-in use a moment ago: a virtual machine gives what is free back to its host, and whoever then comes
-first pays for getting it again. Measured, that is 0.6 s or 4 s of CPU for writing the same GB.
+part of it, and each measurement finds memory that was in use a moment ago (`memory.py`).
 
     python benchmarks/registry.py --runs 5
     python benchmarks/registry.py --ahead      # on a machine that others use too (needs root)
@@ -36,11 +34,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import memory
 import registry_corpus
 from targets import Targets, needs
 
 NEEDED_BYTES = 6 << 30
-TOUCHED_BYTES = 3 << 29
 RATIO = 0.8
 UP_TO_DATE_S = 0.1
 PEAK_MB = 150
@@ -127,15 +125,6 @@ def serving(storage: Path) -> Iterator[str]:
             process.terminate()
 
 
-def _touch_memory(path: Path) -> None:
-    """Use as much memory as the next measurement will, and free it."""
-    piece = bytes(1 << 20)
-    with path.open("wb", buffering=0) as file:
-        for _ in range(TOUCHED_BYTES // len(piece)):
-            file.write(piece)
-    path.unlink()
-
-
 class Run:
     """Interleaved measurements and what they gave."""
 
@@ -152,9 +141,7 @@ class Run:
         )  # fmt: skip
 
     def _timed(self, command: list[str], environment: dict[str, str]) -> dict[str, float]:
-        # What the measurement before has written must not be paid for by this one.
-        os.sync()
-        _touch_memory(self._scratch / "touched")
+        memory.touch(self._scratch)
         before, started = os.times(), time.perf_counter()
         done = subprocess.run(
             command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True,
@@ -237,15 +224,6 @@ def _report(run: Run, images: list[registry_corpus.BenchImage], parts: set[str])
     return targets.hold
 
 
-def _scratch() -> str | None:
-    """Memory, if there is enough of it; else the usual place for temporary files."""
-    with contextlib.suppress(OSError):
-        free = os.statvfs("/dev/shm")
-        if free.f_bavail * free.f_frsize > 2 * NEEDED_BYTES:
-            return "/dev/shm"
-    return None
-
-
 def _go_ahead() -> None:
     """Let this session's processes go before all others; the kernel groups them by session."""
     os.setsid()
@@ -280,7 +258,7 @@ def main() -> None:
     corpus = registry_corpus.prepare(options.directory)
     images = [corpus[name] for name in options.image or corpus]
     with tempfile.TemporaryDirectory(
-        prefix="nbdock-bench-", dir=options.scratch or _scratch()
+        prefix="nbdock-bench-", dir=options.scratch or memory.in_memory(NEEDED_BYTES)
     ) as t:
         scratch = Path(t)
         run = Run(scratch)
