@@ -313,7 +313,13 @@ class Notebook:
             self.console_errors.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _on_error(self, error: Error) -> None:
-        self.console_errors.append(str(error))
+        # JupyterLab's own, where it takes its splash screen off the page twice: that is shown while
+        # a theme is loaded, taken off by a timer, and may be shown again before the timer ends.
+        stack = (error.stack or "").splitlines()
+        calls = [line for line in stack if line.lstrip().startswith("at ")]
+        is_its_own = bool(calls) and all("/static/lab/jlab_core." in call for call in calls)
+        if not (is_its_own and "'removeChild'" in error.message):
+            self.console_errors.append("\n".join([str(error), *calls]))
 
     def run(self, source: str, *, fails: bool = False) -> Locator:
         """Run a new cell to its end; it must fail, or must not. Gives its output area."""
